@@ -1,0 +1,149 @@
+#pragma once
+// Buffer: one slot of a pool, held by this process, that puts itself back.
+//
+// Thread safety: as a unique_ptr: one thread at a time; it may be made in one and put in another.
+// Errors: an empty Buffer carries its error's code; the sentence is the calling thread's last one.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+#include <zeropool/detail/poison.hpp>
+#include <zeropool/detail/pool_state.hpp>
+#include <zeropool/error.hpp>
+#include <zeropool/handle.hpp>
+
+namespace zeropool {
+inline namespace v1 {
+
+class Pool;
+
+class Buffer {
+ public:
+  Buffer() noexcept = default;
+  Buffer(Buffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)),
+        pool_(std::exchange(other.pool_, nullptr)),
+        word_(std::exchange(other.word_, 0)),
+        slot_(std::exchange(other.slot_, 0)),
+        size_(std::exchange(other.size_, 0)) {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    if (this != &other) {
+      reset();
+      data_ = std::exchange(other.data_, nullptr);
+      pool_ = std::exchange(other.pool_, nullptr);
+      word_ = std::exchange(other.word_, 0);
+      slot_ = std::exchange(other.slot_, 0);
+      size_ = std::exchange(other.size_, 0);
+    }
+    return *this;
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  [[gnu::always_inline]] ~Buffer() {
+    if (data_ != nullptr) put(data_, pool_, word_, slot_);
+  }
+
+  explicit operator bool() const noexcept { return data_ != nullptr; }
+  std::byte* data() const noexcept { return data_; }
+  std::size_t size() const noexcept { return size_; }  // bytes asked for
+  std::size_t capacity() const noexcept {              // bytes there are: the class
+    const zp_buffer raw = view();
+    return zp_capacity(&raw);
+  }
+  std::span<std::byte> span() const noexcept { return {data_, size_}; }
+  // The start of the buffer as a T. Null when it is empty or smaller than a T.
+  template <typename T>
+  T* as() const noexcept {
+    static_assert(std::is_trivially_copyable_v<T>, "as<T>() is for plain bytes");
+    return data_ != nullptr && size_ >= sizeof(T) ? reinterpret_cast<T*>(data_) : nullptr;
+  }
+  // NUMA node of its memory.
+  std::uint32_t node() const noexcept {
+    const zp_buffer raw = view();
+    return zp_node(&raw);
+  }
+  // Another size within the capacity. False, and nothing changed, beyond it, for 0, and for an empty Buffer.
+  bool resize(std::size_t bytes) noexcept {
+    if (bytes == 0 || bytes > capacity()) return false;
+    detail::unpoison(data_, bytes);
+    size_ = static_cast<std::uint32_t>(bytes);
+    return true;
+  }
+  // Puts it back now.
+  void reset() noexcept {
+    if (data_ != nullptr) put(data_, pool_, word_, slot_);
+    data_ = nullptr;
+    pool_ = nullptr;
+    word_ = 0;
+    size_ = 0;
+  }
+  // Gives it up for another process. `receiver` (a Pool::client_id()) ties it to that client's life; 0 does not.
+  // An invalid Handle, and an unchanged Buffer, if this process does not hold it.
+  Handle release(std::uint32_t receiver = 0) && noexcept {
+    zp_buffer raw = view();
+    Handle handle;
+    if (zp_release(&raw, receiver, &handle.raw) != 0) return Handle{};
+    data_ = nullptr;
+    pool_ = nullptr;
+    word_ = 0;
+    size_ = 0;
+    return handle;
+  }
+  // Why it is empty; kOk when it is not, or was default-made or moved from.
+  ErrorCode error_code() const noexcept {
+    return data_ != nullptr ? ErrorCode::kOk : static_cast<ErrorCode>(word_);
+  }
+  Error error() const {
+    const ErrorCode code = error_code();
+    if (code == ErrorCode::kOk) return {};
+    const bool fresh = zp_last_error_code() == static_cast<int>(code);
+    return Error{code, fresh ? zp_last_error() : zp_strerror(static_cast<int>(code))};
+  }
+
+  // To and from the C surface.
+  zp_buffer release_to_c() && noexcept {
+    const zp_buffer raw = view();
+    data_ = nullptr;
+    word_ = 0;
+    return raw;
+  }
+  static Buffer from_c(const zp_buffer& raw) noexcept {
+    return Buffer(static_cast<std::byte*>(raw.data), raw.pool, raw.word, raw.slot, raw.size);
+  }
+
+ private:
+  friend class Pool;
+  Buffer(std::byte* data, zp_pool* pool, std::uint64_t word, std::uint32_t slot,
+         std::uint32_t size) noexcept
+      : data_(data), pool_(pool), word_(word), slot_(slot), size_(size) {}
+  static Buffer failed(std::uint64_t code) noexcept { return Buffer(nullptr, nullptr, code, 0, 0); }
+
+  zp_buffer view() const noexcept { return zp_buffer{data_, pool_, word_, slot_, size_}; }
+
+  // By value: so a Buffer whose life is one scope stays in registers, inlined or not.
+  static void put(std::byte* data, zp_pool* pool, std::uint64_t word, std::uint32_t slot) noexcept {
+    detail::ThreadCache* cache =
+        zp_v1_thread->caches[detail::state_of(pool)->index].load(std::memory_order_relaxed);
+    if (cache != nullptr) [[likely]] {
+      detail::RingCache& ring = cache->rings[detail::ring_of(word)];
+      detail::poison(data, ring.class_bytes);
+      if (lib::put_hit(*cache, ring, slot, detail::generation_of(word))) [[likely]] return;
+    }
+    zp_v1_put_slow(pool, word, slot);
+  }
+
+  std::byte* data_ = nullptr;
+  zp_pool* pool_ = nullptr;
+  std::uint64_t word_ = 0;
+  std::uint32_t slot_ = 0;
+  std::uint32_t size_ = 0;
+};
+
+static_assert(sizeof(Buffer) == 32);
+
+}  // namespace v1
+}  // namespace zeropool

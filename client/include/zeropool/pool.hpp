@@ -1,0 +1,184 @@
+#pragma once
+// Pool: a named share of zeropoold's memory, open in this process.
+//
+// Thread safety: all of it; threads need no registration. Cheap to copy.
+// Errors: gets return an empty Buffer with an error, open() a Result. Nothing here throws.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <span>
+#include <string>
+#include <utility>
+
+#include <zeropool/buffer.hpp>
+#include <zeropool/stats.hpp>
+
+namespace zeropool {
+inline namespace v1 {
+
+struct OpenOptions {
+  std::string socket;                           // empty: $ZEROPOOL_SOCKET, else the user's, else the system's
+  std::chrono::nanoseconds timeout{0};          // of the attach; 0: 5 s
+  int fd = -1;                                  // a connected socket, from zp_open_fd()
+  std::string client_name;                      // shown to operators; empty: the program's name
+};
+
+struct GetOptions {
+  std::uint32_t node = UINT32_MAX;              // this NUMA node only; UINT32_MAX: the pool's placement
+  bool zero = false;                            // all bytes asked for are 0
+  std::chrono::nanoseconds timeout{-1};         // negative: the pool's wait.timeout
+};
+
+// What get_batch(sizes) returns: all of the buffers, or none and the error.
+class Batch {
+ public:
+  Batch() noexcept = default;
+  explicit operator bool() const noexcept { return count_ > 0; }
+  std::size_t size() const noexcept { return count_; }
+  Buffer& operator[](std::size_t i) noexcept { return buffers_[i]; }
+  Buffer* begin() noexcept { return buffers_.get(); }
+  Buffer* end() noexcept { return buffers_.get() + count_; }
+  std::span<Buffer> span() noexcept { return {buffers_.get(), count_}; }
+  ErrorCode error_code() const noexcept { return error_.code; }
+  const Error& error() const noexcept { return error_; }
+
+ private:
+  friend class Pool;
+  std::unique_ptr<Buffer[]> buffers_;
+  std::size_t count_ = 0;
+  Error error_;
+};
+
+class Pool {
+ public:
+  // "" opens the daemon's only pool.
+  static Result<Pool> open(const std::string& name, const OpenOptions& options = {}) {
+    zp_open_options raw{};
+    raw.struct_bytes = sizeof(raw);
+    raw.socket = options.socket.empty() ? nullptr : options.socket.c_str();
+    raw.timeout_ns = options.timeout.count();
+    raw.fd = options.fd;
+    raw.client_name = options.client_name.empty() ? nullptr : options.client_name.c_str();
+    zp_pool* pool = nullptr;
+    const int code = zp_open(name.c_str(), &raw, &pool);
+    if (code != 0) return Error{static_cast<ErrorCode>(code), zp_last_error()};
+    return Pool(pool);
+  }
+
+  Pool() noexcept = default;
+  Pool(const Pool& other) noexcept : pool_(other.pool_) {
+    if (pool_ != nullptr) zp_v1_pool_retain(pool_);
+  }
+  Pool(Pool&& other) noexcept : pool_(std::exchange(other.pool_, nullptr)) {}
+  Pool& operator=(Pool other) noexcept {
+    std::swap(pool_, other.pool_);
+    return *this;
+  }
+  ~Pool() {
+    if (pool_ != nullptr) zp_close(pool_);
+  }
+  explicit operator bool() const noexcept { return pool_ != nullptr; }
+
+  // At least `bytes`; waits up to the pool's wait.timeout.
+  [[gnu::always_inline]] Buffer get(std::size_t bytes) noexcept { return get_within(bytes, detail::kWaitAsPool); }
+  // Never waits, makes no system call: cache and ring, nothing else.
+  [[gnu::always_inline]] Buffer try_get(std::size_t bytes) noexcept { return get_within(bytes, detail::kNeverWait); }
+  // Waits at most so long.
+  Buffer get(std::size_t bytes, std::chrono::nanoseconds timeout) noexcept {
+    return get_within(bytes, timeout.count() < 0 ? 0 : timeout.count());
+  }
+  Buffer get(std::size_t bytes, const GetOptions& options) noexcept {
+    const std::int64_t timeout =
+        options.timeout.count() < 0 ? detail::kWaitAsPool : options.timeout.count();
+    Buffer buffer = options.node == UINT32_MAX ? get_within(bytes, timeout)
+                                               : get_slow(bytes, timeout, options.node);
+    if (buffer && options.zero) std::memset(buffer.data(), 0, buffer.size());
+    return buffer;
+  }
+
+  // One for each size: all or none.
+  Batch get_batch(std::span<const std::size_t> sizes) noexcept {
+    Batch batch;
+    std::unique_ptr<zp_buffer[]> raw(new (std::nothrow) zp_buffer[sizes.size() + 1]);
+    batch.buffers_.reset(new (std::nothrow) Buffer[sizes.size() + 1]);
+    if (!raw || !batch.buffers_) {
+      batch.error_ = Error{ErrorCode::kSystem, "no memory for the batch itself"};
+      return batch;
+    }
+    const int code = zp_get_batch(pool_, sizes.data(), sizes.size(), raw.get());
+    if (code != 0) {
+      batch.error_ = Error{static_cast<ErrorCode>(code), zp_last_error()};
+      return batch;
+    }
+    for (std::size_t i = 0; i < sizes.size(); ++i) batch.buffers_[i] = Buffer::from_c(raw[i]);
+    batch.count_ = sizes.size();
+    return batch;
+  }
+  // Up to into.size() buffers of one size into empty Buffers; returns how many, waits only while it has none.
+  // No allocation; one claim serves many.
+  std::size_t get_batch(std::size_t bytes, std::span<Buffer> into) noexcept {
+    for (Buffer& buffer : into) buffer.reset();
+    return zp_get_many(pool_, bytes, into.size(), reinterpret_cast<zp_buffer*>(into.data()));
+  }
+  void put_batch(std::span<Buffer> buffers) noexcept {
+    zp_put_batch(reinterpret_cast<zp_buffer*>(buffers.data()), buffers.size());
+  }
+
+  // The buffer that a handle names. Empty and kStaleHandle if somebody was faster, or it expired.
+  Buffer adopt(Handle handle) noexcept {
+    zp_buffer raw{};
+    const int code = zp_adopt(pool_, handle.raw, &raw);
+    return code == 0 ? Buffer::from_c(raw) : Buffer::failed(static_cast<std::uint64_t>(code));
+  }
+
+  // This client's number, for Buffer::release(receiver).
+  std::uint32_t client_id() const noexcept { return zp_client_id(pool_); }
+  std::string name() const { return zp_pool_name(pool_); }
+  PoolStats stats() const noexcept {
+    PoolStats stats;
+    zp_stats(pool_, &stats);
+    return stats;
+  }
+  double hit_rate() const noexcept { return stats().hit_rate(); }
+  zp_pool* c_pool() const noexcept { return pool_; }
+
+ private:
+  explicit Pool(zp_pool* pool) noexcept : pool_(pool) {}
+
+  // Inlined into every caller: only then does the Buffer stay in registers.
+  [[gnu::always_inline]] Buffer get_within(std::size_t bytes, std::int64_t timeout_ns) noexcept {
+    detail::PoolState* state = detail::state_of(pool_);
+    detail::ThreadCache* cache = zp_v1_thread->caches[state->index].load(std::memory_order_relaxed);
+    if (cache != nullptr && state->lookup.serves(bytes)) [[likely]] {
+      detail::RingCache& ring = cache->home[state->lookup.class_of(bytes)];
+      std::uint32_t slot = 0;
+      lib::Mark mark;
+      if (lib::get_hit(*cache, ring, slot, mark)) [[likely]] {
+        std::byte* data = ring.base + slot * ring.class_bytes;
+        detail::unpoison(data, bytes);
+        return Buffer(data, pool_, (mark.word & detail::kGenerationBits) | ring.tag, slot,
+                      static_cast<std::uint32_t>(bytes));
+      }
+    }
+    return get_slow(bytes, timeout_ns, UINT32_MAX);
+  }
+
+  [[gnu::always_inline]] Buffer get_slow(std::size_t bytes, std::int64_t timeout_ns, std::uint32_t node) noexcept {
+    const zp_v1_slot got = zp_v1_get_slow(pool_, bytes, timeout_ns, node, 0);
+    if (got.word == 0) return Buffer::failed(got.slot);
+    const auto slot = static_cast<std::uint32_t>(got.slot);
+    auto* data = static_cast<std::byte*>(zp_v1_address(pool_, got.word, slot));
+    detail::unpoison(data, bytes);
+    return Buffer(data, pool_, got.word, slot, static_cast<std::uint32_t>(bytes));
+  }
+
+  zp_pool* pool_ = nullptr;
+};
+
+static_assert(sizeof(Buffer) == sizeof(zp_buffer));
+
+}  // namespace v1
+}  // namespace zeropool

@@ -1,0 +1,290 @@
+#include "attachment.hpp"
+
+#include <linux/membarrier.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <sched.h>
+
+#include <algorithm>
+#include <new>
+
+#include <zeropool/lib/hot_path.hpp>
+#include <zeropool/lib/segment.hpp>
+#include <zeropool/lib/wire.hpp>
+
+#include "cache_ops.hpp"
+#include "last_error.hpp"
+
+namespace zeropool::client {
+namespace {
+
+constexpr int kDetachTimeoutMs = 2000;
+
+// All attachments of the process, by index. The lock is in memory that fork wipes.
+struct Registry {
+  WipedLock* lock = nullptr;
+  Attachment* attachments[kMaxPools] = {};
+};
+
+Registry& registry() noexcept {
+  static Registry the_registry;
+  return the_registry;
+}
+
+void* wiped_memory(std::size_t bytes) noexcept {
+  std::string why;
+  lib::Mapping mapping = lib::map_wiped_on_fork(bytes, why);
+  if (!mapping) return nullptr;
+  void* address = mapping.data();
+  // Kept for the life of the process (A1).
+  ::new (static_cast<void*>(&mapping)) lib::Mapping();
+  return address;
+}
+
+// The registry's lock is made before main(), so that no two threads make it.
+__attribute__((constructor)) void make_registry_lock() {
+  registry().lock = static_cast<WipedLock*>(wiped_memory(4096));
+}
+
+// Ours by address-space-wide barriers, so that an idle thread's caches can be taken (thread_record.hpp T3).
+void register_membarrier() noexcept {
+  ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0);
+}
+
+void thread_exits(OwnThread& thread) noexcept {
+  Locked registry_lock(*registry().lock);
+  for (std::uint32_t i = 0; i < kMaxPools; ++i) {
+    ThreadCache* hot = thread.hot.caches[i].load(std::memory_order_relaxed);
+    if (hot == nullptr) continue;
+    ClientCache* cache = client_cache_of(hot);
+    Locked lock(cache->attachment->guard->lock);
+    end_cache(*cache);
+  }
+}
+
+// In a forked child: the parent's mappings are not here, its descriptors are copies.
+void drop_inherited(Attachment& attachment) noexcept {
+  ::new (static_cast<void*>(&attachment.control)) lib::Mapping();
+  for (lib::Mapping& mapping : attachment.data) ::new (static_cast<void*>(&mapping)) lib::Mapping();
+  attachment.data.clear();
+  attachment.socket.reset();
+  attachment.doorbell.reset();
+  attachment.wake.reset();
+  attachment.caches.clear();
+  attachment.overflow = nullptr;
+  attachment.exited = CounterSums{};
+}
+
+void take_up(Attachment& attachment, Attached&& attached) noexcept {
+  attachment.incarnation = (attachment.incarnation + 1) & 0xff;
+  attachment.client_id = attached.client_id;
+  attachment.epoch = attached.epoch;
+  attachment.socket_path = std::move(attached.socket_path);
+  attachment.socket = std::move(attached.socket);
+  attachment.doorbell = std::move(attached.doorbell);
+  attachment.wake = std::move(attached.wake);
+  attachment.control = std::move(attached.control);
+  attachment.data = std::move(attached.data);
+  attachment.daemon_gone_ns.store(0, std::memory_order_relaxed);
+  attachment.view = lib::ControlView(attachment.control.data());
+  const lib::ControlHeader& header = attachment.header();
+  const std::byte* base = attachment.control.data();
+  attachment.pool_tag = header.pool_tag;
+  attachment.class_count = header.class_count;
+  const auto* arenas = reinterpret_cast<const lib::ArenaEntry*>(base + header.arenas_offset);
+  attachment.arenas.assign(arenas, arenas + header.arena_count);
+  const auto* cpus = reinterpret_cast<const lib::CpuEntry*>(base + header.cpus_offset);
+  attachment.cpus.assign(cpus, cpus + header.cpu_count);
+  attachment.rings.clear();
+  for (std::uint32_t r = 0; r < header.ring_count; ++r) {
+    lib::RingDescriptor& descriptor = attachment.view.descriptor(r);
+    RingSetup ring;
+    ring.view = attachment.view.ring(descriptor);
+    ring.descriptor = &descriptor;
+    ring.base = attachment.data[descriptor.arena].data() + descriptor.region_offset;
+    ring.class_bytes = descriptor.class_bytes;
+    ring.first_cell = descriptor.first_cell;
+    ring.cell_capacity = descriptor.cell_capacity;
+    ring.arena = descriptor.arena;
+    ring.node = attachment.arenas[descriptor.arena].node;
+    attachment.rings.push_back(ring);
+  }
+  attachment.most_rings = std::max(attachment.most_rings, header.ring_count);
+  const auto* classes = reinterpret_cast<const std::uint64_t*>(base + header.class_bytes_offset);
+  std::uint32_t near_class = 0;
+  lib::ClassLookup::build({classes, header.class_count}, attachment.lookup, near_class);
+}
+
+// Caller holds guard->lock.
+int attach_locked(Attachment& attachment) noexcept {
+  if (attachment.attached()) return 0;
+  drop_inherited(attachment);
+  Attached attached = attach(attachment.wish);
+  if (attached.code != ErrorCode::kOk) return fail(attached.code, attached.sentence);
+  register_membarrier();
+  take_up(attachment, std::move(attached));
+  attachment.closing.store(false, std::memory_order_relaxed);
+  attachment.guard->client_id.store(attachment.client_id, std::memory_order_release);
+  return 0;
+}
+
+std::int64_t held_slots(Attachment& attachment) noexcept {
+  CounterSums sums = attachment.exited;
+  for (ClientCache* cache : attachment.caches) {
+    CounterSums done = read_counters(*cache->hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
+    done.subtract(cache->taken_over);
+    sums.add(done);
+  }
+  return sums.held();
+}
+
+// Tells the daemon, which takes back what the caches hold; then lets go of the memory. Caller holds both locks.
+void detach_locked(Attachment& attachment) noexcept {
+  for (ClientCache* cache : attachment.caches) {
+    if (cache->thread != nullptr) {
+      cache->thread->hot.caches[attachment.index].store(nullptr, std::memory_order_relaxed);
+    }
+    ::munmap(cache, cache->bytes);
+  }
+  attachment.caches.clear();
+  attachment.overflow = nullptr;
+  attachment.exited = CounterSums{};
+  attachment.rings.clear();
+  attachment.control = lib::Mapping();
+  attachment.data.clear();
+  attachment.guard->client_id.store(0, std::memory_order_release);
+  const auto message = lib::make_message<lib::DetachMessage>(lib::MessageType::kDetach);
+  if (lib::send_message(attachment.socket.get(), &message, sizeof(message))) {
+    lib::receive_message(attachment.socket.get(), kDetachTimeoutMs);
+  }
+  attachment.socket.reset();
+  attachment.doorbell.reset();
+  attachment.wake.reset();
+}
+
+// From now on each put takes the slow path, where the last one ends the attachment.
+void begin_closing(Attachment& attachment) noexcept {
+  attachment.closing.store(true, std::memory_order_seq_cst);
+  for (ClientCache* cache : attachment.caches) {
+    lib::SharedRingRecord* rings = lib::ControlView::rings_of(*cache->hot.record);
+    for (std::uint32_t r = 0; r < attachment.rings.size(); ++r) {
+      rings[r].limit.store(0, std::memory_order_relaxed);
+    }
+  }
+  // A put that was under way with the old limit has ended, or is seen to be busy.
+  ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
+  for (ClientCache* cache : attachment.caches) {
+    for (int spin = 0; spin < 1000 && cache->hot.record->busy.load(std::memory_order_acquire) != 0; ++spin) {
+      ::sched_yield();
+    }
+  }
+}
+
+void end_if_unused_locked(Attachment& attachment) noexcept {
+  if (attachment.handles != 0 || !attachment.in_use) return;
+  if (!attachment.attached()) {
+    attachment.in_use = false;  // never used in this process (a forked child)
+    return;
+  }
+  Locked lock(attachment.guard->lock);
+  if (!attachment.closing.load(std::memory_order_relaxed)) begin_closing(attachment);
+  if (held_slots(attachment) > 0) return;
+  detach_locked(attachment);
+  attachment.in_use = false;
+}
+
+bool same_wish(const AttachWish& a, const AttachWish& b) noexcept {
+  return a.pool_name == b.pool_name && a.socket == b.socket && a.fd == b.fd;
+}
+
+// An attachment object to use: one that is open with this wish, else a free one. Caller holds the registry.
+Attachment* find_attachment(const AttachWish& wish) noexcept {
+  Registry& all = registry();
+  for (Attachment* attachment : all.attachments) {
+    if (attachment != nullptr && attachment->in_use && same_wish(attachment->wish, wish)) return attachment;
+  }
+  for (std::uint32_t i = 0; i < kMaxPools; ++i) {
+    if (all.attachments[i] == nullptr) {
+      auto* made = new (std::nothrow) Attachment();
+      if (made == nullptr) return nullptr;
+      made->guard = static_cast<ForkGuard*>(wiped_memory(4096));
+      if (made->guard == nullptr) {
+        delete made;
+        return nullptr;
+      }
+      made->index = i;
+      all.attachments[i] = made;
+    }
+    if (!all.attachments[i]->in_use) {
+      Attachment* free = all.attachments[i];
+      free->in_use = true;
+      free->handles = 0;
+      free->wish = wish;
+      return free;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+int open_attachment(const AttachWish& wish, Attachment*& opened) noexcept {
+  on_thread_exit(&thread_exits);
+  if (registry().lock == nullptr) return fail(ErrorCode::kSystem, "no memory for the library's own state");
+  Attachment* attachment = nullptr;
+  {
+    Locked registry_lock(*registry().lock);
+    attachment = find_attachment(wish);
+    if (attachment == nullptr) {
+      return fail(ErrorCode::kSystem, "this process has " + std::to_string(kMaxPools) +
+                                          " pools open already, or no memory: close one");
+    }
+    ++attachment->handles;
+  }
+  const int code = ensure_attached(*attachment);
+  if (code != 0) {
+    Locked registry_lock(*registry().lock);
+    if (--attachment->handles == 0 && !attachment->attached()) attachment->in_use = false;
+    return code;
+  }
+  if (attachment->closing.load(std::memory_order_relaxed)) {
+    // Opened again while Buffers of the former opening were still out: go on with it.
+    Locked lock(attachment->guard->lock);
+    attachment->closing.store(false, std::memory_order_relaxed);
+    for (ClientCache* cache : attachment->caches) {
+      lib::SharedRingRecord* rings = lib::ControlView::rings_of(*cache->hot.record);
+      for (std::uint32_t r = 0; r < attachment->rings.size(); ++r) {
+        rings[r].limit.store(attachment->rings[r].view.magazine_slots, std::memory_order_relaxed);
+      }
+    }
+  }
+  opened = attachment;
+  return 0;
+}
+
+void retain_attachment(Attachment& attachment) noexcept {
+  Locked registry_lock(*registry().lock);
+  ++attachment.handles;
+}
+
+void close_attachment(Attachment& attachment) noexcept {
+  Locked registry_lock(*registry().lock);
+  if (attachment.handles > 0) --attachment.handles;
+  end_if_unused_locked(attachment);
+}
+
+int ensure_attached(Attachment& attachment) noexcept {
+  if (attachment.attached()) return 0;
+  Locked lock(attachment.guard->lock);
+  return attach_locked(attachment);
+}
+
+void end_if_unused(Attachment& attachment) noexcept {
+  Locked registry_lock(*registry().lock);
+  end_if_unused_locked(attachment);
+}
+
+}  // namespace zeropool::client

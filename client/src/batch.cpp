@@ -1,0 +1,212 @@
+#include "batch.hpp"
+
+#include <algorithm>
+
+#include <zeropool/detail/pool_state.hpp>
+
+#include "access.hpp"
+#include "get.hpp"
+#include "order.hpp"
+#include "put.hpp"
+
+namespace zeropool::client {
+namespace {
+
+namespace detail = zeropool::v1::detail;
+
+zp_buffer make_buffer(Attachment& attachment, std::uint32_t ring, std::uint32_t slot, lib::Mark mark,
+                      std::size_t bytes) noexcept {
+  const RingSetup& setup = attachment.rings[ring];
+  return zp_buffer{setup.base + slot * setup.class_bytes, reinterpret_cast<zp_pool*>(static_cast<detail::PoolState*>(&attachment)),
+                   detail::make_buffer_word(mark, ring, attachment.incarnation), slot,
+                   static_cast<std::uint32_t>(bytes)};
+}
+
+// Takes for one size as many as come without waiting; counts them.
+std::size_t take_run(Attachment& attachment, Access& access, std::uint32_t cls, std::size_t bytes,
+                     std::size_t count, zp_buffer* buffers) noexcept {
+  CacheOps& ops = access.ops();
+  std::size_t taken = 0;
+  std::uint32_t slots[lib::kMaxMagazineSlots];
+  lib::Mark marks[lib::kMaxMagazineSlots];
+  const std::uint32_t ring = home_ring(attachment, access.cache(), cls);
+  Source source = Source::kOwn;
+  while (taken < count) {
+    const auto wanted = static_cast<std::uint32_t>(std::min<std::size_t>(count - taken, lib::kMaxMagazineSlots));
+    const std::uint32_t got = ops.take_many(ring, wanted, slots, marks);
+    for (std::uint32_t i = 0; i < got; ++i) {
+      buffers[taken + i] = make_buffer(attachment, ring, slots[i], marks[i], bytes);
+    }
+    lib::SharedRingRecord& record = ops.record(ring);
+    if (got > 0) count_up(source == Source::kOwn ? record.tls_hits : record.shared_hits, got);
+    taken += got;
+    if (taken == count) break;
+    if (got > 0 && got == wanted) continue;
+    // The rest by the general way: it refills, drops damaged entries, and looks on other nodes.
+    Taken one;
+    if (!take_near(attachment, access, cls, kAnyNode, one)) break;
+    buffers[taken++] = make_buffer(attachment, one.ring, one.slot, one.mark, bytes);
+    source = Source::kClaimed;
+  }
+  return taken;
+}
+
+// What was taken, and counted as got, for a batch that could not be completed: back, and uncounted as gets by
+// being counted as puts.
+void give_back(Access& access, zp_buffer* buffers, std::size_t count, Attachment& attachment) noexcept {
+  for (std::size_t i = 0; i < count; ++i) {
+    if (buffers[i].data == nullptr) continue;
+    const std::uint32_t ring = detail::ring_of(buffers[i].word);
+    access.ops().put(ring, buffers[i].slot, mark_of(attachment, buffers[i].word));
+    count_up(access.ops().record(ring).puts);
+    buffers[i] = zp_buffer{};
+  }
+}
+
+}  // namespace
+
+std::size_t get_many(Attachment& attachment, std::size_t bytes, std::size_t count, zp_buffer* buffers) noexcept {
+  for (std::size_t i = 0; i < count; ++i) buffers[i] = zp_buffer{};
+  if (ensure_attached(attachment) != 0) return 0;
+  if (!attachment.lookup.serves(bytes)) {
+    refuse_size(attachment, bytes);
+    return 0;
+  }
+  const std::uint32_t cls = attachment.lookup.class_of(bytes);
+  if (count == 0) return 0;
+  {
+    Access access(attachment);
+    if (access.code() != 0) return 0;
+    const std::size_t taken = take_run(attachment, access, cls, bytes, count, buffers);
+    if (taken > 0) {
+      if (taken < count) would_wait(attachment);
+      return taken;
+    }
+  }
+  // None at all: wait for one, then take what has come with it.
+  Taken first;
+  if (get_one(attachment, bytes, detail::kWaitAsPool, kAnyNode, first) != 0) return 0;
+  buffers[0] = make_buffer(attachment, first.ring, first.slot, first.mark, bytes);
+  Access access(attachment);
+  if (access.code() != 0) return 1;
+  const std::size_t taken = 1 + take_run(attachment, access, cls, bytes, count - 1, buffers + 1);
+  if (taken < count) would_wait(attachment);
+  return taken;
+}
+
+int get_batch(Attachment& attachment, const std::size_t* bytes, std::size_t count, zp_buffer* buffers) noexcept {
+  for (std::size_t i = 0; i < count; ++i) buffers[i] = zp_buffer{};
+  if (count == 0) return fail(ErrorCode::kInvalidSize, "a batch has at least one size");
+  if (const int code = ensure_attached(attachment); code != 0) return code;
+  OrderWants wants;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!attachment.lookup.serves(bytes[i])) return refuse_size(attachment, bytes[i]);
+    std::uint32_t& wanted = wants.count[attachment.lookup.class_of(bytes[i])];
+    if (++wanted > lib::OrderItem::kMaxCount) {
+      return fail(ErrorCode::kTooLarge, "a batch has at most 2^26 buffers of one class");
+    }
+  }
+  const std::int64_t deadline = deadline_of(attachment, detail::kWaitAsPool);
+  for (;;) {
+    std::uint32_t arena = 0;
+    std::size_t filled = 0;
+    {
+      Access access(attachment);
+      if (access.code() != 0) return access.code();
+      for (; filled < count; ++filled) {
+        Taken one;
+        const std::uint32_t cls = attachment.lookup.class_of(bytes[filled]);
+        if (!take_near(attachment, access, cls, kAnyNode, one)) break;
+        buffers[filled] = make_buffer(attachment, one.ring, one.slot, one.mark, bytes[filled]);
+      }
+      if (filled == count) return 0;
+      // Nobody waits holding a part: the whole is ordered.
+      give_back(access, buffers, filled, attachment);
+      access.ops().flush_all();
+      arena = access.cache().arena;
+    }
+    Order order(attachment);
+    const int code = order.place(wants, arena, 0, deadline);
+    Access access(attachment);
+    if (access.code() != 0) return access.code();
+    if (code != 0) {
+      count_failure(access, arena * attachment.class_count + attachment.lookup.class_of(bytes[filled]),
+                    static_cast<ErrorCode>(code));
+      return code;
+    }
+    std::size_t granted = 0;
+    order.accept(access.ops(), wants, [&](std::uint32_t ring, std::uint32_t slot, lib::Mark mark) {
+      const std::uint32_t cls = ring % attachment.class_count;
+      for (std::size_t i = 0; i < count; ++i) {
+        if (buffers[i].data != nullptr || attachment.lookup.class_of(bytes[i]) != cls) continue;
+        buffers[i] = make_buffer(attachment, ring, slot, mark, bytes[i]);
+        ++granted;
+        return;
+      }
+    });
+    if (granted == count) return 0;
+    give_back(access, buffers, count, attachment);  // damaged entries among them: ask again
+    if (monotonic_ns() >= deadline) return would_wait(attachment);
+  }
+}
+
+void put_many(zp_buffer* buffers, std::size_t count) noexcept {
+  std::size_t i = 0;
+  while (i < count) {
+    if (buffers[i].data == nullptr) {
+      ++i;
+      continue;
+    }
+    // A run of one ring.
+    Attachment& attachment = attachment_of(buffers[i].pool);
+    const std::uint32_t ring = detail::ring_of(buffers[i].word);
+    std::uint32_t slots[lib::kMaxMagazineSlots];
+    lib::Mark held[lib::kMaxMagazineSlots];
+    std::uint32_t run = 0;
+    bool ends = false;
+    if (check_incarnation(attachment, buffers[i].word) != 0) {
+      buffers[i++] = zp_buffer{};
+      continue;
+    }
+    {
+      Access access(attachment);
+      if (access.code() != 0) {
+        buffers[i++] = zp_buffer{};
+        continue;
+      }
+      CacheOps& ops = access.ops();
+      const lib::SharedRingView& view = attachment.rings[ring].view;
+      const std::uint32_t bound = view.slot_bound();
+      for (; i < count && run < lib::kMaxMagazineSlots; ++i) {
+        zp_buffer& buffer = buffers[i];
+        if (buffer.data == nullptr) continue;
+        if (&attachment_of(buffer.pool) != &attachment || detail::ring_of(buffer.word) != ring) break;
+        const lib::Mark wanted = mark_of(attachment, buffer.word);
+        const lib::Mark found{buffer.slot < bound ? view.slots[buffer.slot].mark.load(std::memory_order_relaxed) : 0};
+        const bool twice = std::find(slots, slots + run, buffer.slot) != slots + run;
+        if (found != wanted || twice || detail::incarnation_of(buffer.word) != attachment.incarnation) {
+          refuse_not_held(attachment, access.cache(), wanted, found);
+        } else {
+          slots[run] = buffer.slot;
+          held[run++] = wanted;
+        }
+        buffer = zp_buffer{};
+      }
+      std::uint32_t done = 0;
+      while (done < run) {
+        const std::uint32_t step = ops.put_many(ring, run - done, slots + done, held + done);
+        if (step == 0) {
+          ops.put(ring, slots[done], held[done]);  // no room: damage
+          ++done;
+        }
+        done += step;
+      }
+      count_up(ops.record(ring).puts, run);
+      if (ops.record(ring).limit.load(std::memory_order_relaxed) == 0) ops.give_way(ring);
+      ends = attachment.closing.load(std::memory_order_relaxed);
+    }
+    if (ends) end_if_unused(attachment);
+  }
+}
+
+}  // namespace zeropool::client

@@ -1,0 +1,274 @@
+// The C surface: checks of arguments, and the way to the parts that do the work.
+
+#include <cerrno>
+
+#include <zeropool.h>
+
+#include <zeropool/lib/hand_off.hpp>
+#include <zeropool/lib/hot_path.hpp>
+#include <zeropool/lib/socket_path.hpp>
+
+#include "access.hpp"
+#include "attachment.hpp"
+#include "batch.hpp"
+#include "get.hpp"
+#include "put.hpp"
+
+namespace {
+
+using namespace zeropool::client;
+namespace detail = zeropool::v1::detail;
+
+int no_pool() noexcept { return fail(ErrorCode::kInvalidArgument, "the pool is not open"); }
+
+zp_pool* c_pool(Attachment& attachment) noexcept {
+  return reinterpret_cast<zp_pool*>(static_cast<detail::PoolState*>(&attachment));
+}
+
+int get_within(zp_pool* pool, std::size_t bytes, std::int64_t timeout_ns, zp_buffer* buffer) noexcept {
+  if (buffer == nullptr) return fail(ErrorCode::kInvalidArgument, "zp_get needs a place for the buffer");
+  *buffer = zp_buffer{};
+  if (pool == nullptr) return no_pool();
+  Attachment& attachment = attachment_of(pool);
+  ThreadCache* cache = zp_v1_thread->caches[attachment.index].load(std::memory_order_relaxed);
+  if (cache != nullptr && attachment.lookup.serves(bytes)) {
+    RingCache& ring = cache->home[attachment.lookup.class_of(bytes)];
+    zeropool::lib::Mark mark;
+    std::uint32_t slot = 0;
+    if (zeropool::lib::get_hit(*cache, ring, slot, mark)) {
+      *buffer = zp_buffer{ring.base + slot * ring.class_bytes, pool, (mark.word & detail::kGenerationBits) | ring.tag,
+                          slot, static_cast<std::uint32_t>(bytes)};
+      return 0;
+    }
+  }
+  Taken taken;
+  const int code = get_one(attachment, bytes, timeout_ns, kAnyNode, taken);
+  if (code != 0) return code;
+  const RingSetup& ring = attachment.rings[taken.ring];
+  *buffer = zp_buffer{ring.base + taken.slot * ring.class_bytes, pool,
+                      detail::make_buffer_word(taken.mark, taken.ring, attachment.incarnation), taken.slot,
+                      static_cast<std::uint32_t>(bytes)};
+  return 0;
+}
+
+// Handle: word[0] = {generation: 40, ring: 16, 1: 8}, word[1] = {pool tag: 32, slot: 32}.
+zp_handle make_handle(std::uint64_t generation, std::uint32_t ring, std::uint32_t slot, std::uint32_t pool_tag) noexcept {
+  return zp_handle{{(generation << 24) | (std::uint64_t{ring} << 8) | 1, (std::uint64_t{pool_tag} << 32) | slot}};
+}
+
+int stale(Access& access, const char* why) noexcept {
+  count_up(access.cache().hot.record->stale_handles);
+  return fail(ErrorCode::kStaleHandle, why);
+}
+
+}  // namespace
+
+extern "C" {
+
+int zp_open(const char* name, const zp_open_options* options, zp_pool** pool) {
+  if (pool == nullptr) return fail(ErrorCode::kInvalidArgument, "zp_open needs a place for the pool");
+  *pool = nullptr;
+  AttachWish wish;
+  wish.pool_name = name == nullptr ? "" : name;
+  if (options != nullptr) {
+    if (options->struct_bytes != sizeof(zp_open_options)) {
+      return fail(ErrorCode::kInvalidArgument, "zp_open_options.struct_bytes must be sizeof(zp_open_options)");
+    }
+    if (options->socket != nullptr) wish.socket = options->socket;
+    if (options->client_name != nullptr) wish.client_name = options->client_name;
+    wish.timeout_ns = options->timeout_ns;
+    wish.fd = options->fd >= 0 ? options->fd : -1;
+  }
+  Attachment* attachment = nullptr;
+  const int code = open_attachment(wish, attachment);
+  if (code == 0) *pool = c_pool(*attachment);
+  return code;
+}
+
+int zp_open_fd(const char* socket) {
+  const std::string path = zeropool::lib::find_socket_path(socket == nullptr ? "" : socket);
+  zeropool::lib::UniqueFd fd = connect_socket(path);
+  if (!fd) fail(ErrorCode::kNoDaemon, no_daemon_sentence(path, errno));
+  return fd.release();
+}
+
+void zp_close(zp_pool* pool) {
+  if (pool != nullptr) close_attachment(attachment_of(pool));
+}
+
+void zp_v1_pool_retain(zp_pool* pool) noexcept { retain_attachment(attachment_of(pool)); }
+
+int zp_get(zp_pool* pool, size_t bytes, zp_buffer* buffer) {
+  return get_within(pool, bytes, detail::kWaitAsPool, buffer);
+}
+int zp_get_for(zp_pool* pool, size_t bytes, int64_t timeout_ns, zp_buffer* buffer) {
+  return get_within(pool, bytes, timeout_ns < 0 ? 0 : timeout_ns, buffer);
+}
+int zp_try_get(zp_pool* pool, size_t bytes, zp_buffer* buffer) {
+  return get_within(pool, bytes, detail::kNeverWait, buffer);
+}
+
+int zp_put(zp_buffer* buffer) {
+  if (buffer == nullptr || buffer->data == nullptr) return 0;
+  const zp_buffer put = *buffer;
+  *buffer = zp_buffer{};
+  Attachment& attachment = attachment_of(put.pool);
+  ThreadCache* cache = zp_v1_thread->caches[attachment.index].load(std::memory_order_relaxed);
+  if (cache != nullptr) {
+    RingCache& ring = cache->rings[detail::ring_of(put.word)];
+    if (zeropool::lib::put_hit(*cache, ring, put.slot, detail::generation_of(put.word))) return 0;
+  }
+  return put_one(attachment, put.word, put.slot);
+}
+
+int zp_put_ptr(zp_pool* pool, const void* data) {
+  if (pool == nullptr) return no_pool();
+  Attachment& attachment = attachment_of(pool);
+  if (!attachment.attached()) return fail(ErrorCode::kWrongProcess, "this process has no buffer of the pool");
+  const auto* at = static_cast<const std::byte*>(data);
+  for (std::uint32_t r = 0; r < attachment.rings.size(); ++r) {
+    const RingSetup& ring = attachment.rings[r];
+    if (at < ring.base || at >= ring.base + std::uint64_t{ring.view.slot_capacity} * ring.class_bytes) continue;
+    const auto slot = static_cast<std::uint32_t>(static_cast<std::uint64_t>(at - ring.base) / ring.class_bytes);
+    if (slot >= ring.view.slot_bound()) break;
+    const zeropool::lib::Mark mark{ring.view.slots[slot].mark.load(std::memory_order_relaxed)};
+    return put_one(attachment, detail::make_buffer_word(mark, r, attachment.incarnation), slot);
+  }
+  return fail(ErrorCode::kNotHeld, "this address is in no buffer of the pool");
+}
+
+int zp_get_batch(zp_pool* pool, const size_t* bytes, size_t count, zp_buffer* buffers) {
+  if (pool == nullptr) return no_pool();
+  if (count > 0 && (bytes == nullptr || buffers == nullptr)) {
+    return fail(ErrorCode::kInvalidArgument, "zp_get_batch needs sizes and places for the buffers");
+  }
+  return get_batch(attachment_of(pool), bytes, count, buffers);
+}
+
+size_t zp_get_many(zp_pool* pool, size_t bytes, size_t count, zp_buffer* buffers) {
+  if (pool == nullptr || (count > 0 && buffers == nullptr)) {
+    fail(ErrorCode::kInvalidArgument, "zp_get_many needs an open pool and places for the buffers");
+    return 0;
+  }
+  return get_many(attachment_of(pool), bytes, count, buffers);
+}
+
+void zp_put_batch(zp_buffer* buffers, size_t count) {
+  if (buffers != nullptr) put_many(buffers, count);
+}
+
+int zp_release(zp_buffer* buffer, uint32_t receiver, zp_handle* handle) {
+  if (buffer == nullptr || handle == nullptr || buffer->data == nullptr) {
+    return fail(ErrorCode::kInvalidArgument, "zp_release needs a held buffer and a place for the handle");
+  }
+  *handle = zp_handle{};
+  Attachment& attachment = attachment_of(buffer->pool);
+  if (receiver > zeropool::lib::kMaxClientId) {
+    return fail(ErrorCode::kInvalidArgument, "the receiver is a zp_client_id(), or 0");
+  }
+  if (const int code = check_incarnation(attachment, buffer->word); code != 0) return code;
+  const std::uint32_t ring = detail::ring_of(buffer->word);
+  Access access(attachment);
+  if (access.code() != 0) return access.code();
+  const zeropool::lib::SharedRingView& view = attachment.rings[ring].view;
+  const zeropool::lib::Mark held = mark_of(attachment, buffer->word);
+  const auto note = zeropool::lib::TransitNote::make(buffer->size, receiver, 0);
+  std::uint64_t generation = 0;
+  if (buffer->slot >= view.slot_bound()) {
+    return refuse_not_held(attachment, access.cache(), held, zeropool::lib::Mark{});
+  }
+  zeropool::lib::SlotWords<std::atomic>& words = view.slots[buffer->slot];
+  if (!zeropool::lib::begin_hand_off(words, held, note, generation)) {
+    return refuse_not_held(attachment, access.cache(), held, zeropool::lib::Mark{words.mark.load(std::memory_order_relaxed)});
+  }
+  count_up(access.ops().record(ring).released);
+  *handle = make_handle(generation, ring, buffer->slot, attachment.pool_tag);
+  *buffer = zp_buffer{};
+  return 0;
+}
+
+int zp_adopt(zp_pool* pool, zp_handle handle, zp_buffer* buffer) {
+  if (buffer == nullptr) return fail(ErrorCode::kInvalidArgument, "zp_adopt needs a place for the buffer");
+  *buffer = zp_buffer{};
+  if (pool == nullptr) return no_pool();
+  Attachment& attachment = attachment_of(pool);
+  Access access(attachment);
+  if (access.code() != 0) return access.code();
+  const auto ring = static_cast<std::uint32_t>((handle.word[0] >> 8) & 0xffff);
+  const std::uint64_t generation = handle.word[0] >> 24;
+  const auto slot = static_cast<std::uint32_t>(handle.word[1]);
+  if ((handle.word[0] & 0xff) != 1 || handle.word[1] >> 32 != attachment.pool_tag) {
+    return stale(access, "this is not a handle of this pool");
+  }
+  if (ring >= attachment.rings.size() || slot >= attachment.rings[ring].view.slot_bound()) {
+    return stale(access, "this handle names no buffer of the pool");
+  }
+  const RingSetup& setup = attachment.rings[ring];
+  zeropool::lib::TransitNote note;
+  if (!zeropool::lib::end_hand_off(setup.view.slots[slot], generation, attachment.client_id, note)) {
+    return stale(access, "this handle was adopted already, taken back, or its lease is over");
+  }
+  count_up(access.ops().record(ring).adopted);
+  const std::uint64_t bytes = note.bytes() <= setup.class_bytes ? note.bytes() : setup.class_bytes;
+  const zeropool::lib::Mark mark =
+      zeropool::lib::Mark::make(generation, zeropool::lib::SlotState::kHeld, attachment.client_id);
+  *buffer = zp_buffer{setup.base + slot * setup.class_bytes, pool,
+                      detail::make_buffer_word(mark, ring, attachment.incarnation), slot,
+                      static_cast<std::uint32_t>(bytes)};
+  return 0;
+}
+
+size_t zp_capacity(const zp_buffer* buffer) {
+  if (buffer == nullptr || buffer->data == nullptr) return 0;
+  const Attachment& attachment = attachment_of(buffer->pool);
+  const std::uint32_t ring = detail::ring_of(buffer->word);
+  return attachment.attached() && ring < attachment.rings.size() ? attachment.rings[ring].class_bytes : 0;
+}
+
+uint32_t zp_node(const zp_buffer* buffer) {
+  if (buffer == nullptr || buffer->data == nullptr) return UINT32_MAX;
+  const Attachment& attachment = attachment_of(buffer->pool);
+  const std::uint32_t ring = detail::ring_of(buffer->word);
+  return attachment.attached() && ring < attachment.rings.size() ? attachment.rings[ring].node : UINT32_MAX;
+}
+
+uint32_t zp_client_id(zp_pool* pool) {
+  if (pool == nullptr || ensure_attached(attachment_of(pool)) != 0) return 0;
+  return attachment_of(pool).client_id;
+}
+
+const char* zp_pool_name(const zp_pool* pool) {
+  if (pool == nullptr) return "";
+  const Attachment& attachment = attachment_of(const_cast<zp_pool*>(pool));
+  return attachment.attached() ? attachment.header().pool_name : attachment.wish.pool_name.c_str();
+}
+
+int zp_stats(zp_pool* pool, zp_stats_data* stats) {
+  if (pool == nullptr || stats == nullptr) return no_pool();
+  *stats = zp_stats_data{};
+  Attachment& attachment = attachment_of(pool);
+  if (!attachment.attached()) return 0;  // a forked child that has done nothing yet
+  Locked lock(attachment.guard->lock);
+  CounterSums sums = attachment.exited;
+  for (ClientCache* cache : attachment.caches) {
+    CounterSums done = read_counters(*cache->hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
+    done.subtract(cache->taken_over);
+    sums.add(done);
+  }
+  stats->tls_hits = sums.tls_hits;
+  stats->shared_hits = sums.shared_hits;
+  stats->allocations = sums.allocations;
+  stats->failures = sums.failures;
+  stats->gets = sums.tls_hits + sums.shared_hits + sums.allocations + sums.failures;
+  stats->puts = sums.puts;
+  stats->contention_events = sums.contention;
+  stats->ring_claims = sums.ring_claims;
+  stats->remote_gets = sums.remote_gets;
+  stats->released = sums.released;
+  stats->adopted = sums.adopted;
+  stats->double_puts = sums.double_puts;
+  stats->stale_handles = sums.stale_handles;
+  return 0;
+}
+
+}  // extern "C"

@@ -1,0 +1,118 @@
+#pragma once
+// The slow steps of a thread's cache: which magazines it keeps, claims, and releases.
+//
+// Thread safety: the cache's owner, between begin() and end() (the busy bracket, thread_record.hpp T3).
+// Invariants: T1, K1.
+// Crash safety: magazines are found by their owner words; the record's numbers may lag by one step while busy.
+
+#include <cstdint>
+
+#include <zeropool/lib/batch_ring.hpp>
+#include <zeropool/lib/slot_transfer.hpp>
+
+#include "attachment.hpp"
+#include "client_cache.hpp"
+
+namespace zeropool::client {
+
+// Gives a single-writer counter `by` more.
+inline void count_up(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) noexcept {
+  counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+}
+
+enum class Source { kOwn, kClaimed, kNone };
+
+class CacheOps {
+ public:
+  CacheOps(Attachment& attachment, ClientCache& cache) noexcept
+      : attachment_(attachment), cache_(cache) {}
+
+  // Opens the busy bracket; answers a steal first.
+  void begin() noexcept;
+  void end() noexcept;
+  // Takes notice of where the thread runs now; caches of the node it left go home.
+  void follow_thread() noexcept;
+
+  RingCache& ring(std::uint32_t number) noexcept { return cache_.hot.rings[number]; }
+  lib::SharedRingRecord& record(std::uint32_t number) noexcept { return *ring(number).record; }
+
+  // One slot from what the thread owns or can claim, in this ring. `source` says which.
+  bool take(std::uint32_t ring, std::uint32_t& slot, lib::Mark& mark, Source& source) noexcept;
+  // Up to `count` slots from the loaded magazine, by one commit.
+  std::uint32_t take_many(std::uint32_t ring, std::uint32_t count, std::uint32_t* slots,
+                          lib::Mark* marks) noexcept;
+  // Up to `wanted` slots (counted down) from a magazine of this thread, each given to `taken`; counted as served
+  // by an order.
+  template <typename Taken>
+  void take_from(std::uint32_t ring, std::uint32_t cell, std::uint32_t& wanted, Taken taken) noexcept;
+  // Makes the loaded magazine non-empty.
+  Source refill(std::uint32_t ring) noexcept;
+  // Makes room in the loaded magazine. False: the ring is damaged.
+  bool make_room(std::uint32_t ring) noexcept;
+  // Puts a slot whose mark is `held`.
+  void put(std::uint32_t ring, std::uint32_t slot, lib::Mark held) noexcept;
+  // Puts up to `count` slots into the loaded magazine by one commit; returns how many had room.
+  std::uint32_t put_many(std::uint32_t ring, std::uint32_t count, const std::uint32_t* slots,
+                         const lib::Mark* held) noexcept;
+  // Keeps a magazine that the thread owns (just accepted), or releases it.
+  void stash(std::uint32_t ring, std::uint32_t cell) noexcept;
+  // Gives back all magazines of a ring, of all rings.
+  void flush(std::uint32_t ring) noexcept;
+  void flush_all() noexcept;
+  // Gives magazines with slots back at once, and wakes the daemon: somebody waits.
+  void give_way(std::uint32_t ring) noexcept;
+
+  void ring_doorbell() noexcept;
+  lib::OwnerWord me() const noexcept { return cache_.me; }
+
+ private:
+  static constexpr std::uint32_t kNoCell = lib::kNone;
+
+  RingSetup& setup(std::uint32_t ring) noexcept { return attachment_.rings[ring]; }
+  lib::SharedMagazine& cell(std::uint32_t ring, std::uint32_t number) noexcept {
+    return setup(ring).view.cells[number];
+  }
+  std::uint32_t count(std::uint32_t ring, std::uint32_t number) noexcept {
+    return cell(ring, number).count.load(std::memory_order_relaxed);
+  }
+  std::uint32_t loaded(std::uint32_t ring) noexcept;
+  std::uint32_t previous(std::uint32_t ring) noexcept;
+  void set_loaded(std::uint32_t ring, std::uint32_t number) noexcept;
+  void set_previous(std::uint32_t ring, std::uint32_t number) noexcept;
+  std::uint32_t pop_spare(std::uint32_t ring) noexcept;
+  bool push_spare(std::uint32_t ring, std::uint32_t number) noexcept;
+  void release(std::uint32_t ring, std::uint32_t number) noexcept;
+  void count_claim(std::uint32_t ring, const lib::ClaimStats& stats, bool claimed) noexcept;
+  std::uint32_t local_number(std::uint32_t ring, std::uint32_t stored) noexcept;
+  void answer_steal() noexcept;
+  void forget_magazines() noexcept;
+
+  Attachment& attachment_;
+  ClientCache& cache_;
+};
+
+template <typename Taken>
+void CacheOps::take_from(std::uint32_t ring, std::uint32_t cell, std::uint32_t& wanted,
+                         Taken taken) noexcept {
+  RingCache& cache = this->ring(ring);
+  cache.slot_bound = setup(ring).view.slot_bound();
+  while (wanted > 0) {
+    std::uint32_t slot = 0;
+    lib::Mark mark;
+    const lib::TakeOutcome outcome = lib::take_slot(this->cell(ring, cell), cache.slots, cache.slot_bound,
+                                                    cache_.hot.held_bits, slot, mark);
+    if (outcome == lib::TakeOutcome::kEmpty) return;
+    if (outcome == lib::TakeOutcome::kDropped) {
+      count_up(cache.record->dropped);
+      continue;
+    }
+    count_up(cache.record->allocations);
+    --wanted;
+    taken(ring, slot, mark);
+  }
+}
+
+// K1: what `loaded` points at when the thread has no magazine.
+lib::SharedMagazine* dummy_magazine() noexcept;
+
+}  // namespace zeropool::client

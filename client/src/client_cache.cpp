@@ -1,0 +1,176 @@
+#include "client_cache.hpp"
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <new>
+
+#include "attachment.hpp"
+#include "cache_ops.hpp"
+
+namespace zeropool::client {
+namespace {
+
+// A free thread record, made ours by its owner word: COMMIT. lib::kNone: none is free.
+std::uint32_t take_record(Attachment& attachment, lib::OwnerWord& me) noexcept {
+  lib::ControlHeader& header = attachment.header();
+  const std::uint32_t published =
+      std::min(header.threads_published.load(std::memory_order_acquire), header.thread_capacity);
+  for (std::uint32_t n = 0; n < published; ++n) {
+    lib::SharedThreadRecord& record = attachment.view.thread(n);
+    std::uint64_t expected = 0;
+    if (record.owner.load(std::memory_order_relaxed) != 0) continue;
+    me = lib::OwnerWord::thread(attachment.client_id, attachment.epoch, n);
+    if (record.owner.compare_exchange_strong(expected, me.word, std::memory_order_acq_rel)) {
+      if (n + 1 + n / 8 >= published) header.threads_wanted.store(1, std::memory_order_relaxed);
+      return n;
+    }
+  }
+  header.threads_wanted.store(1, std::memory_order_relaxed);
+  return lib::kNone;
+}
+
+void set_up_rings(Attachment& attachment, ClientCache& cache) noexcept {
+  lib::SharedRingRecord* records = lib::ControlView::rings_of(*cache.hot.record);
+  auto* rings = reinterpret_cast<RingCache*>(&cache + 1);
+  cache.hot.rings = rings;
+  for (std::uint32_t r = 0; r < attachment.most_rings; ++r) {
+    RingCache& ring = rings[r];
+    ring.loaded = dummy_magazine();
+    ring.record = records;  // a ring number of an earlier attachment reads zeros and is refused
+    if (r >= attachment.rings.size()) continue;
+    const RingSetup& setup = attachment.rings[r];
+    ring.record = records + r;
+    ring.slots = setup.view.slots;
+    ring.base = setup.base;
+    ring.class_bytes = setup.class_bytes;
+    ring.tag = (std::uint64_t{r} << 8) | attachment.incarnation;
+    ring.slot_bound = setup.view.slot_bound();
+    ring.ring = r;
+    ring.record->loaded.store(0, std::memory_order_relaxed);
+    ring.record->previous.store(0, std::memory_order_relaxed);
+    ring.record->spare_count.store(0, std::memory_order_relaxed);
+    ring.record->limit.store(std::min(setup.descriptor->put_limit.load(std::memory_order_relaxed),
+                                      setup.view.magazine_slots),
+                             std::memory_order_relaxed);
+    ring.record->spare_limit.store(setup.descriptor->spare_limit.load(std::memory_order_relaxed),
+                                   std::memory_order_relaxed);
+  }
+}
+
+}  // namespace
+
+void CounterSums::add(const CounterSums& other) noexcept {
+  tls_hits += other.tls_hits;
+  shared_hits += other.shared_hits;
+  allocations += other.allocations;
+  failures += other.failures;
+  puts += other.puts;
+  contention += other.contention;
+  ring_claims += other.ring_claims;
+  remote_gets += other.remote_gets;
+  released += other.released;
+  adopted += other.adopted;
+  double_puts += other.double_puts;
+  stale_handles += other.stale_handles;
+}
+
+void CounterSums::subtract(const CounterSums& other) noexcept {
+  tls_hits -= other.tls_hits;
+  shared_hits -= other.shared_hits;
+  allocations -= other.allocations;
+  failures -= other.failures;
+  puts -= other.puts;
+  contention -= other.contention;
+  ring_claims -= other.ring_claims;
+  remote_gets -= other.remote_gets;
+  released -= other.released;
+  adopted -= other.adopted;
+  double_puts -= other.double_puts;
+  stale_handles -= other.stale_handles;
+}
+
+CounterSums read_counters(lib::SharedThreadRecord& record, std::uint32_t ring_count) noexcept {
+  CounterSums sums;
+  const lib::SharedRingRecord* rings = lib::ControlView::rings_of(record);
+  // Stale values are fine: counters of other threads are for reading only.
+  const auto read = [](const std::atomic<std::uint64_t>& counter) {
+    return counter.load(std::memory_order_relaxed);
+  };
+  for (std::uint32_t r = 0; r < ring_count; ++r) {
+    sums.tls_hits += read(rings[r].tls_hits);
+    sums.shared_hits += read(rings[r].shared_hits);
+    sums.allocations += read(rings[r].allocations);
+    for (const auto& failure : rings[r].failures) sums.failures += read(failure);
+    sums.puts += read(rings[r].puts);
+    sums.contention += read(rings[r].contention);
+    sums.ring_claims += read(rings[r].ring_claims);
+    sums.remote_gets += read(rings[r].remote_gets);
+    sums.released += read(rings[r].released);
+    sums.adopted += read(rings[r].adopted);
+  }
+  sums.double_puts = read(record.double_puts);
+  sums.stale_handles = read(record.stale_handles);
+  return sums;
+}
+
+ClientCache* make_cache(Attachment& attachment, OwnThread* thread) noexcept {
+  const std::size_t bytes =
+      (sizeof(ClientCache) + attachment.most_rings * sizeof(RingCache) + 4095) / 4096 * 4096;
+  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return nullptr;
+  if (::madvise(memory, bytes, MADV_WIPEONFORK) != 0) {
+    ::munmap(memory, bytes);
+    return nullptr;
+  }
+  auto* cache = ::new (memory) ClientCache{};
+  const std::uint32_t number = take_record(attachment, cache->me);
+  if (number == lib::kNone) {
+    ::munmap(memory, bytes);
+    return nullptr;
+  }
+  cache->attachment = &attachment;
+  cache->thread = thread;
+  cache->record_number = number;
+  cache->bytes = static_cast<std::uint32_t>(bytes);
+  cache->hot.record = &attachment.view.thread(number);
+  cache->hot.held_bits = lib::Mark::holder_bits(lib::SlotState::kHeld, attachment.client_id);
+  cache->hot.record->busy.store(0, std::memory_order_relaxed);
+  cache->hot.record->steal.store(lib::kStealNone, std::memory_order_relaxed);
+  cache->hot.record->tid.store(static_cast<std::uint32_t>(::syscall(SYS_gettid)), std::memory_order_relaxed);
+  cache->taken_over = read_counters(*cache->hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
+  set_up_rings(attachment, *cache);
+  cache->hot.home = cache->hot.rings;
+  cache->arena = 0;
+  CacheOps(attachment, *cache).follow_thread();
+  attachment.caches.push_back(cache);
+  if (thread != nullptr) {
+    thread->hot.caches[attachment.index].store(&cache->hot, std::memory_order_relaxed);
+  }
+  if (attachment.header().threads_wanted.load(std::memory_order_relaxed) != 0) {
+    CacheOps(attachment, *cache).ring_doorbell();
+  }
+  return cache;
+}
+
+void end_cache(ClientCache& cache) noexcept {
+  Attachment& attachment = *cache.attachment;
+  CacheOps ops(attachment, cache);
+  ops.begin();
+  ops.flush_all();
+  ops.end();
+  CounterSums done = read_counters(*cache.hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
+  done.subtract(cache.taken_over);
+  attachment.exited.add(done);
+  if (cache.thread != nullptr) {
+    cache.thread->hot.caches[attachment.index].store(nullptr, std::memory_order_relaxed);
+  }
+  std::erase(attachment.caches, &cache);
+  std::uint64_t me = cache.me.word;
+  cache.hot.record->owner.compare_exchange_strong(me, 0, std::memory_order_release);  // COMMIT
+  ::munmap(&cache, cache.bytes);
+}
+
+}  // namespace zeropool::client

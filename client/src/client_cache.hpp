@@ -1,0 +1,67 @@
+#pragma once
+// A thread's cache in one pool: the hot part, and what the slow path needs beside it.
+//
+// Thread safety: one thread's (the overflow cache: whoever holds the attachment's lock).
+
+#include <cstdint>
+#include <vector>
+
+#include <zeropool/detail/pool_state.hpp>
+#include <zeropool/lib/control_view.hpp>
+#include <zeropool/lib/owner_word.hpp>
+
+#include "thread_state.hpp"
+
+namespace zeropool::client {
+
+struct Attachment;
+
+// Sums of the counters of thread records, for stats and for "is anything held?".
+struct CounterSums {
+  std::uint64_t tls_hits = 0;
+  std::uint64_t shared_hits = 0;
+  std::uint64_t allocations = 0;
+  std::uint64_t failures = 0;
+  std::uint64_t puts = 0;
+  std::uint64_t contention = 0;
+  std::uint64_t ring_claims = 0;
+  std::uint64_t remote_gets = 0;
+  std::uint64_t released = 0;
+  std::uint64_t adopted = 0;
+  std::uint64_t double_puts = 0;
+  std::uint64_t stale_handles = 0;
+
+  void add(const CounterSums& other) noexcept;
+  void subtract(const CounterSums& other) noexcept;
+  // Slots that came in less slots that went out.
+  std::int64_t held() const noexcept {
+    return static_cast<std::int64_t>(tls_hits + shared_hits + allocations + adopted - puts - released);
+  }
+};
+
+CounterSums read_counters(lib::SharedThreadRecord& record, std::uint32_t ring_count) noexcept;
+
+// In memory that fork wipes; RingCache rings[] follow.
+struct ClientCache {
+  ThreadCache hot;  // first: ThreadState::caches points here
+  Attachment* attachment;
+  OwnThread* thread;          // null: the overflow cache
+  std::uint32_t record_number;
+  std::uint32_t arena;
+  std::uint32_t domain;
+  std::uint32_t bytes;        // of this memory
+  lib::OwnerWord me;
+  CounterSums taken_over;     // what the record's earlier owners had counted
+};
+
+inline ClientCache* client_cache_of(ThreadCache* hot) noexcept {
+  return reinterpret_cast<ClientCache*>(hot);
+}
+
+// Makes a cache with a thread record of its own. Null: no record is free (or no memory). Caller holds the
+// attachment's lock.
+ClientCache* make_cache(Attachment& attachment, OwnThread* thread) noexcept;
+// Gives back magazines and record, and frees the memory. Caller holds the attachment's lock.
+void end_cache(ClientCache& cache) noexcept;
+
+}  // namespace zeropool::client

@@ -1,0 +1,159 @@
+// Gets that the loaded magazine did not serve: the thread's other magazines, the ring, other nodes' rings, and
+// then an order.
+
+#include <zeropool/lib/hot_path.hpp>
+
+#include "access.hpp"
+#include "get.hpp"
+#include "order.hpp"
+#include "size_text.hpp"
+
+namespace zeropool::client {
+namespace {
+
+namespace detail = zeropool::v1::detail;
+
+}  // namespace
+
+std::uint32_t home_ring(const Attachment& attachment, const ClientCache& cache, std::uint32_t cls) noexcept {
+  return cache.arena * attachment.class_count + cls;
+}
+
+bool take_near(Attachment& attachment, Access& access, std::uint32_t cls, std::uint32_t node, Taken& taken) noexcept {
+  CacheOps& ops = access.ops();
+  ops.follow_thread();
+  const std::uint32_t arena_count = static_cast<std::uint32_t>(attachment.arenas.size());
+  const lib::ArenaEntry& home = attachment.arenas[access.cache().arena];
+  for (std::uint32_t i = 0; i < arena_count; ++i) {
+    const std::uint32_t arena = home.order[i];
+    if (arena >= arena_count) continue;
+    if (node != kAnyNode && attachment.arenas[arena].node != node) continue;
+    const std::uint32_t ring = arena * attachment.class_count + cls;
+    Source source = Source::kOwn;
+    if (!ops.take(ring, taken.slot, taken.mark, source)) continue;
+    taken.ring = ring;
+    lib::SharedRingRecord& record = ops.record(ring);
+    count_up(source == Source::kOwn ? record.tls_hits : record.shared_hits);
+    if (i != 0) count_up(record.remote_gets);
+    return true;
+  }
+  return false;
+}
+
+void count_failure(Access& access, std::uint32_t ring, ErrorCode code) noexcept {
+  lib::FailureReason reason = lib::FailureReason::kOther;
+  switch (code) {
+    case ErrorCode::kBudgetExhausted: reason = lib::FailureReason::kBudgetExhausted; break;
+    case ErrorCode::kQuotaExceeded: reason = lib::FailureReason::kQuotaExceeded; break;
+    case ErrorCode::kTimedOut: reason = lib::FailureReason::kTimedOut; break;
+    case ErrorCode::kWouldWait: reason = lib::FailureReason::kWouldWait; break;
+    case ErrorCode::kNoDaemon:
+    case ErrorCode::kStopping: reason = lib::FailureReason::kNoDaemon; break;
+    case ErrorCode::kTooManyOrders: reason = lib::FailureReason::kTooManyOrders; break;
+    case ErrorCode::kTooLarge:
+    case ErrorCode::kInvalidSize: reason = lib::FailureReason::kInvalidSize; break;
+    default: break;
+  }
+  count_up(access.ops().record(ring).failures[static_cast<std::uint32_t>(reason)]);
+}
+
+int refuse_size(Attachment& attachment, std::size_t bytes) noexcept {
+  {
+    Access access(attachment);
+    if (access.code() == 0) count_failure(access, 0, bytes == 0 ? ErrorCode::kInvalidSize : ErrorCode::kTooLarge);
+  }
+  if (bytes == 0) return fail(ErrorCode::kInvalidSize, "a buffer has at least 1 byte, 0 were asked for");
+  return fail(ErrorCode::kTooLarge, "pool " + attachment.wish.pool_name + ": " + size_text(bytes) +
+                                        " is more than its largest class, " +
+                                        size_text(attachment.lookup.largest_bytes) +
+                                        ": add a class to the pool in zeropoold.yaml");
+}
+
+int would_wait(Attachment& attachment) noexcept {
+  return fail(ErrorCode::kWouldWait,
+              "pool " + attachment.wish.pool_name + ": no buffer at hand without waiting");
+}
+
+std::int64_t deadline_of(Attachment& attachment, std::int64_t timeout_ns) noexcept {
+  if (timeout_ns == detail::kWaitAsPool) {
+    timeout_ns = static_cast<std::int64_t>(attachment.header().wait_timeout_ns.load(std::memory_order_relaxed));
+  }
+  const std::int64_t now = monotonic_ns();
+  return timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns;
+}
+
+int get_one(Attachment& attachment, std::size_t bytes, std::int64_t timeout_ns, std::uint32_t node,
+            Taken& taken) noexcept {
+  // The lookup is there once attached.
+  if (const int code = ensure_attached(attachment); code != 0) return code;
+  if (!attachment.lookup.serves(bytes)) return refuse_size(attachment, bytes);
+  const std::uint32_t cls = attachment.lookup.class_of(bytes);
+  std::int64_t deadline = 0;
+  for (bool first = true;; first = false) {
+    OrderWants wants;
+    wants.count[cls] = 1;
+    std::uint32_t arena = 0;
+    {
+      Access access(attachment);
+      if (access.code() != 0) return access.code();
+      if (take_near(attachment, access, cls, node, taken)) return 0;
+      arena = access.cache().arena;
+      if (timeout_ns == detail::kNeverWait) {
+        count_failure(access, home_ring(attachment, access.cache(), cls), ErrorCode::kWouldWait);
+        return would_wait(attachment);
+      }
+    }
+    std::uint32_t flags = 0;
+    if (node != kAnyNode) {
+      std::uint32_t a = 0;
+      while (a < attachment.arenas.size() && attachment.arenas[a].node != node) ++a;
+      if (a == attachment.arenas.size()) {
+        return fail(ErrorCode::kInvalidArgument, "pool " + attachment.wish.pool_name +
+                                                     " has no memory on node " + std::to_string(node));
+      }
+      arena = a;
+      flags = lib::kOrderOneNode;
+    }
+    if (first) deadline = deadline_of(attachment, timeout_ns);
+    Order order(attachment);
+    const int code = order.place(wants, arena, flags, deadline);
+    Access access(attachment);
+    if (access.code() != 0) return access.code();
+    if (code != 0) {
+      count_failure(access, arena * attachment.class_count + cls, static_cast<ErrorCode>(code));
+      return code;
+    }
+    bool got = false;
+    order.accept(access.ops(), wants, [&](std::uint32_t ring, std::uint32_t slot, lib::Mark mark) {
+      taken = Taken{ring, slot, mark};
+      got = true;
+    });
+    if (got) return 0;
+    // Every entry granted was damaged and dropped: ask again.
+  }
+}
+
+}  // namespace zeropool::client
+
+extern "C" {
+
+zp_v1_slot zp_v1_get_slow(zp_pool* pool, std::size_t bytes, std::int64_t timeout_ns,
+                          std::uint32_t node, std::uint32_t) noexcept {
+  using namespace zeropool::client;
+  if (pool == nullptr) {
+    return {0, static_cast<std::uint64_t>(fail(ErrorCode::kInvalidArgument, "the pool is not open"))};
+  }
+  Attachment& attachment = attachment_of(pool);
+  Taken taken;
+  const int code = get_one(attachment, bytes, timeout_ns, node, taken);
+  if (code != 0) return {0, static_cast<std::uint64_t>(code)};
+  return {zeropool::v1::detail::make_buffer_word(taken.mark, taken.ring, attachment.incarnation), taken.slot};
+}
+
+void* zp_v1_address(zp_pool* pool, std::uint64_t word, std::uint32_t slot) noexcept {
+  using namespace zeropool::client;
+  const RingSetup& ring = attachment_of(pool).rings[zeropool::v1::detail::ring_of(word)];
+  return ring.base + slot * ring.class_bytes;
+}
+
+}  // extern "C"

@@ -1,0 +1,229 @@
+#include "order.hpp"
+
+#include <linux/futex.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstring>
+
+#include "size_text.hpp"
+
+namespace zeropool::client {
+namespace {
+
+constexpr std::int64_t kMillisecond = 1'000'000;
+constexpr std::int64_t kWaitSliceNs = 100 * kMillisecond;   // between looks at whether the daemon lives
+constexpr std::int64_t kDaemonGraceNs = 1000 * kMillisecond;  // a restart takes less
+constexpr std::int64_t kRetryNs = kMillisecond;
+
+void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t value, std::int64_t wait_ns) noexcept {
+  timespec timeout{wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
+  // Not FUTEX_PRIVATE: the waker is another process.
+  ::syscall(SYS_futex, &word, FUTEX_WAIT, value, &timeout, nullptr, 0);
+}
+
+std::string holders_text(const lib::ControlHeader& header) {
+  std::string text;
+  // A version that is odd or has changed: the daemon was writing; then say nothing.
+  const std::uint32_t version = header.holders_version.load(std::memory_order_acquire);
+  const std::uint32_t count = std::min(header.holder_count.load(std::memory_order_relaxed), lib::kTopHolders);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto& holder = header.holders[i];
+    char name[lib::kClientNameBytes + 1] = {};
+    for (std::size_t w = 0; w < 4; ++w) {
+      const std::uint64_t part = holder.name[w].load(std::memory_order_relaxed);
+      std::memcpy(name + w * 8, &part, 8);
+    }
+    for (char& c : name) {
+      if (c != 0 && (c < 0x20 || c == 0x7f)) c = '?';
+    }
+    text += std::string(text.empty() ? "" : ", ") + name + " (pid " +
+            std::to_string(holder.pid.load(std::memory_order_relaxed)) + ") " +
+            size_text(holder.bytes.load(std::memory_order_relaxed));
+  }
+  std::atomic_thread_fence(std::memory_order_acquire);
+  if (version % 2 != 0 || header.holders_version.load(std::memory_order_relaxed) != version) return {};
+  return text;
+}
+
+}  // namespace
+
+std::int64_t monotonic_ns() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+bool Order::daemon_is_gone(std::int64_t now_ns) noexcept {
+  pollfd socket{attachment_.socket.get(), POLLIN, 0};
+  if (::poll(&socket, 1, 0) > 0 && (socket.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) {
+    std::int64_t since = attachment_.daemon_gone_ns.load(std::memory_order_relaxed);
+    if (since == 0) {
+      since = now_ns;
+      attachment_.daemon_gone_ns.store(now_ns, std::memory_order_relaxed);
+    }
+    return now_ns - since >= kDaemonGraceNs;
+  }
+  return false;
+}
+
+int Order::why_not(ErrorCode code) const noexcept {
+  const lib::ControlHeader& header = attachment_.header();
+  const std::string pool = std::string("pool ") + header.pool_name;
+  switch (code) {
+    case ErrorCode::kBudgetExhausted: {
+      const std::uint64_t limit = header.limit_bytes.load(std::memory_order_relaxed);
+      const std::uint64_t committed = header.committed_bytes.load(std::memory_order_relaxed);
+      const std::string holders = holders_text(header);
+      return fail(code, pool + ": nothing free and nothing more to commit (" + size_text(committed) +
+                            " committed, pool limit " + size_text(limit) + ", budget of all pools " +
+                            size_text(header.budget_bytes.load(std::memory_order_relaxed)) + ")" +
+                            (holders.empty() ? "" : "; largest holders: " + holders) +
+                            ". Give buffers back, or raise budget or limit in zeropoold.yaml");
+    }
+    case ErrorCode::kTimedOut:
+      return fail(code, pool + ": no buffer came within the time allowed; zeropoold was still at it");
+    case ErrorCode::kNoDaemon:
+      return fail(code, "zeropoold at " + attachment_.socket_path +
+                            " has gone away, and the pool's ring is empty: restart it and open the pool "
+                            "again; buffers that are held stay valid");
+    case ErrorCode::kStopping:
+      return fail(code, "zeropoold at " + attachment_.socket_path +
+                            " is stopping and grants nothing more; buffers that are held stay valid");
+    case ErrorCode::kTooManyOrders:
+      return fail(code, pool + ": all order cells are in use: raise wait.orders in zeropoold.yaml");
+    case ErrorCode::kTooLarge:
+      return fail(code, pool + ": so much at once is more than the pool's limit of " +
+                            size_text(header.limit_bytes.load(std::memory_order_relaxed)));
+    case ErrorCode::kQuotaExceeded:
+      return fail(code, pool + ": this client has all of its quota of " +
+                            size_text(header.client_quota_bytes.load(std::memory_order_relaxed)));
+    default:
+      return fail(code, pool + ": zeropoold refused the order (" + lib::error_name(code) + ")");
+  }
+}
+
+int Order::take_cell(std::int64_t deadline_ns) noexcept {
+  lib::ControlHeader& header = attachment_.header();
+  const auto start = static_cast<std::uint32_t>(::syscall(SYS_gettid)) * 0x9e3779b1U;
+  for (;;) {
+    const std::uint32_t published =
+        std::min(header.orders_published.load(std::memory_order_acquire), header.order_capacity);
+    for (std::uint32_t i = 0; i < published; ++i) {
+      const std::uint32_t number = (start + i) % published;
+      lib::SharedOrderCell& cell = attachment_.view.order(number);
+      lib::OrderWord found{cell.word.load(std::memory_order_relaxed)};
+      if (found.state() != lib::OrderState::kFree) continue;
+      const auto mine = lib::OrderWord::make(found.sequence() + 1, lib::OrderState::kWriting,
+                                             attachment_.client_id, attachment_.epoch);
+      if (!cell.word.compare_exchange_strong(found.word, mine.word, std::memory_order_acquire)) continue;
+      number_ = number;
+      word_ = mine;
+      return 0;
+    }
+    header.orders_wanted.store(1, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (header.sleeping.load(std::memory_order_relaxed) != 0) ::eventfd_write(attachment_.doorbell.get(), 1);
+    const std::int64_t now = monotonic_ns();
+    if (now >= deadline_ns) return why_not(ErrorCode::kTooManyOrders);
+    if (daemon_is_gone(now)) return why_not(ErrorCode::kNoDaemon);
+    timespec pause{0, kRetryNs};
+    ::nanosleep(&pause, nullptr);
+  }
+}
+
+int Order::place(const OrderWants& wants, std::uint32_t arena, std::uint32_t flags,
+                 std::int64_t deadline_ns) noexcept {
+  lib::ControlHeader& header = attachment_.header();
+  if (header.daemon_state.load(std::memory_order_relaxed) >= static_cast<std::uint32_t>(lib::DaemonState::kStopping)) {
+    return why_not(ErrorCode::kStopping);
+  }
+  if (daemon_is_gone(monotonic_ns())) return why_not(ErrorCode::kNoDaemon);
+  if (const int code = take_cell(deadline_ns); code != 0) return code;
+  lib::SharedOrderCell& cell = attachment_.view.order(number_);
+  std::uint32_t items = 0;
+  for (std::uint32_t c = 0; c < attachment_.class_count; ++c) {
+    if (wants.count[c] == 0) continue;
+    cell.items[items++].store(lib::OrderItem::make(c, wants.count[c]).word, std::memory_order_relaxed);
+  }
+  cell.item_count.store(items, std::memory_order_relaxed);
+  cell.deadline_ns.store(static_cast<std::uint64_t>(deadline_ns), std::memory_order_relaxed);
+  cell.posted_ns.store(static_cast<std::uint64_t>(monotonic_ns()), std::memory_order_relaxed);
+  cell.flags.store(flags, std::memory_order_relaxed);
+  cell.arena.store(arena, std::memory_order_relaxed);
+  cell.first_granted.store(0, std::memory_order_relaxed);
+  cell.refusal.store(0, std::memory_order_relaxed);
+  const lib::OrderWord posted = word_.with_state(lib::OrderState::kPosted);
+  std::uint64_t expected = word_.word;
+  if (!cell.word.compare_exchange_strong(expected, posted.word, std::memory_order_release)) {
+    return why_not(ErrorCode::kNoDaemon);  // the daemon freed it: it takes us for dead
+  }
+  word_ = posted;
+  attachment_.view.order_hint_word(number_).fetch_or(std::uint64_t{1} << (number_ % 64),
+                                                     std::memory_order_relaxed);
+  // Pairs with the daemon's fence between `sleeping = 1` and its last scan.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (header.sleeping.load(std::memory_order_relaxed) != 0) ::eventfd_write(attachment_.doorbell.get(), 1);
+  return wait(deadline_ns);
+}
+
+int Order::wait(std::int64_t deadline_ns) noexcept {
+  lib::SharedOrderCell& cell = attachment_.view.order(number_);
+  for (;;) {
+    const std::uint32_t wake = cell.wake.load(std::memory_order_acquire);
+    const lib::OrderWord now_word{cell.word.load(std::memory_order_acquire)};  // O2
+    if (now_word == word_.with_state(lib::OrderState::kGranted)) return 0;
+    ErrorCode refusal = static_cast<ErrorCode>(cell.refusal.load(std::memory_order_relaxed));
+    if (now_word != word_) {
+      // Refused, or freed by a daemon that takes us for dead.
+      if (now_word == word_.with_state(lib::OrderState::kRefused)) {
+        cell.word.store(word_.freed().word, std::memory_order_release);
+      }
+      return why_not(refusal == ErrorCode::kOk ? ErrorCode::kTimedOut : refusal);
+    }
+    const std::int64_t now = monotonic_ns();
+    const bool gone = daemon_is_gone(now);
+    if (now >= deadline_ns || gone) {
+      std::uint64_t expected = word_.word;
+      if (!cell.word.compare_exchange_strong(expected, word_.freed().word, std::memory_order_acq_rel)) {
+        continue;  // answered at the last moment
+      }
+      if (gone) return why_not(ErrorCode::kNoDaemon);
+      return why_not(refusal == ErrorCode::kOk ? ErrorCode::kTimedOut : refusal);
+    }
+    futex_wait(cell.wake, wake, std::min(deadline_ns - now, kWaitSliceNs));
+  }
+}
+
+bool Order::next_granted(CacheOps& ops, std::uint32_t& link, std::uint32_t& ring,
+                         std::uint32_t& cell) noexcept {
+  const lib::OwnerWord grant = lib::OwnerWord::grant(attachment_.client_id, attachment_.epoch, number_,
+                                                     word_.sequence());
+  if (link == 0) return false;
+  const std::uint32_t number = link - 1;
+  for (ring = 0; ring < attachment_.rings.size(); ++ring) {
+    const RingSetup& setup = attachment_.rings[ring];
+    cell = number - setup.first_cell;
+    if (cell >= setup.view.cell_bound()) continue;
+    lib::SharedMagazine& magazine = setup.view.cells[cell];
+    const std::uint32_t next = magazine.link.load(std::memory_order_relaxed);
+    std::uint64_t expected = grant.word;
+    // COMMIT: the grant becomes this thread's.
+    if (!magazine.owner.compare_exchange_strong(expected, ops.me().word, std::memory_order_acquire)) return false;
+    magazine.link.store(0, std::memory_order_relaxed);
+    link = next;
+    return true;
+  }
+  return false;
+}
+
+void Order::end() noexcept {
+  attachment_.view.order(number_).word.store(word_.freed().word, std::memory_order_release);
+}
+
+}  // namespace zeropool::client

@@ -1,0 +1,63 @@
+#include "put.hpp"
+
+#include <zeropool/detail/pool_state.hpp>
+
+#include "access.hpp"
+
+namespace zeropool::client {
+namespace {
+
+namespace detail = zeropool::v1::detail;
+
+}  // namespace
+
+int check_incarnation(Attachment& attachment, std::uint64_t buffer_word) noexcept {
+  if (attachment.attached() && detail::incarnation_of(buffer_word) == attachment.incarnation &&
+      detail::ring_of(buffer_word) < attachment.rings.size()) {
+    return 0;
+  }
+  return fail(ErrorCode::kWrongProcess,
+              "this buffer was inherited by fork, or its pool was closed: it is its getter's, inert here");
+}
+
+lib::Mark mark_of(const Attachment& attachment, std::uint64_t buffer_word) noexcept {
+  return lib::Mark::make(detail::generation_of(buffer_word), lib::SlotState::kHeld, attachment.client_id);
+}
+
+int refuse_not_held(Attachment& attachment, ClientCache& cache, lib::Mark wanted, lib::Mark found) noexcept {
+  const std::string pool = "pool " + attachment.wish.pool_name + ": ";
+  const bool other = found.generation() == wanted.generation() && found.state() == lib::SlotState::kHeld;
+  if (other) {
+    count_up(cache.hot.record->foreign_puts);
+    return fail(ErrorCode::kNotHeld, pool + "this buffer is held by client " +
+                                         std::to_string(found.client()) + ", not by this process");
+  }
+  count_up(cache.hot.record->double_puts);
+  return fail(ErrorCode::kNotHeld, pool + "this buffer was put, released or reclaimed already; put it once");
+}
+
+int put_one(Attachment& attachment, std::uint64_t buffer_word, std::uint32_t slot) noexcept {
+  if (const int code = check_incarnation(attachment, buffer_word); code != 0) return code;
+  const std::uint32_t ring = detail::ring_of(buffer_word);
+  {
+    Access access(attachment);
+    if (access.code() != 0) return access.code();
+    CacheOps& ops = access.ops();
+    const lib::SharedRingView& view = attachment.rings[ring].view;
+    const lib::Mark wanted = mark_of(attachment, buffer_word);
+    const lib::Mark found{slot < view.slot_bound() ? view.slots[slot].mark.load(std::memory_order_relaxed) : 0};
+    if (found != wanted) return refuse_not_held(attachment, access.cache(), wanted, found);
+    ops.put(ring, slot, wanted);
+    count_up(ops.record(ring).puts);
+    // While somebody waits, nothing is hoarded.
+    if (ops.record(ring).limit.load(std::memory_order_relaxed) == 0) ops.give_way(ring);
+  }
+  if (attachment.closing.load(std::memory_order_relaxed)) end_if_unused(attachment);
+  return 0;
+}
+
+}  // namespace zeropool::client
+
+extern "C" void zp_v1_put_slow(zp_pool* pool, std::uint64_t word, std::uint32_t slot) noexcept {
+  zeropool::client::put_one(zeropool::client::attachment_of(pool), word, slot);
+}

@@ -1,0 +1,40 @@
+# Third-party packages. What is only needed by tests or benchmarks is optional here: scripts/test and scripts/bench
+# install it, and fail when it is missing.
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(nlohmann_json REQUIRED)
+
+# daemon
+find_package(spdlog REQUIRED)
+find_package(yaml-cpp REQUIRED)
+# Debian's package file of prometheus-cpp asks for everything that its pull and push parts need (civetweb, zlib,
+# curl); only core is used here, so its target is made from the library itself.
+find_path(PROMETHEUS_CORE_INCLUDE_DIR prometheus/collectable.h REQUIRED)
+find_library(PROMETHEUS_CORE_LIBRARY prometheus-cpp-core REQUIRED)
+add_library(zeropool_prometheus_core INTERFACE)
+target_include_directories(zeropool_prometheus_core SYSTEM INTERFACE "${PROMETHEUS_CORE_INCLUDE_DIR}")
+target_link_libraries(zeropool_prometheus_core INTERFACE "${PROMETHEUS_CORE_LIBRARY}")
+find_path(NUMA_INCLUDE_DIR numa.h REQUIRED)
+find_library(NUMA_LIBRARY numa REQUIRED)
+pkg_check_modules(MICROHTTPD REQUIRED IMPORTED_TARGET libmicrohttpd)
+pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
+
+# examples
+if(ZEROPOOL_BUILD_EXAMPLES)
+  find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+endif()
+
+# tests
+if(BUILD_TESTING)
+  find_package(doctest QUIET)
+  if(NOT doctest_FOUND)
+    message(STATUS "doctest is not installed: tests are not built (scripts/packages --install test)")
+  endif()
+endif()
+
+# bench
+if(ZEROPOOL_BUILD_BENCH)
+  find_package(benchmark QUIET)
+  find_library(TCMALLOC_MINIMAL_LIBRARY tcmalloc_minimal)
+endif()

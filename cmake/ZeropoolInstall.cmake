@@ -1,0 +1,57 @@
+# cmake --install: headers, library, CMake package, pkg-config file, daemon, ctl, units, manual pages.
+include(CMakePackageConfigHelpers)
+
+set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/zeropool")
+
+if(TARGET zeropool)
+  install(TARGETS zeropool EXPORT zeropoolTargets
+          LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+          INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+  install(EXPORT zeropoolTargets NAMESPACE zeropool:: DESTINATION "${package_dir}")
+  configure_package_config_file(cmake/zeropoolConfig.cmake.in
+    "${CMAKE_BINARY_DIR}/package/zeropoolConfig.cmake" INSTALL_DESTINATION "${package_dir}")
+  write_basic_package_version_file("${CMAKE_BINARY_DIR}/package/zeropoolConfigVersion.cmake"
+    COMPATIBILITY SameMajorVersion)
+  install(FILES "${CMAKE_BINARY_DIR}/package/zeropoolConfig.cmake"
+                "${CMAKE_BINARY_DIR}/package/zeropoolConfigVersion.cmake"
+          DESTINATION "${package_dir}")
+
+  file(RELATIVE_PATH PC_PREFIX_FROM_PCFILEDIR "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/prefix")
+  configure_file(cmake/zeropool.pc.in "${CMAKE_BINARY_DIR}/package/zeropool.pc" @ONLY)
+  install(FILES "${CMAKE_BINARY_DIR}/package/zeropool.pc"
+          DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+
+  install(DIRECTORY client/include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
+          FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
+  # The inline hot path includes these. They are no API: zeropool/lib/ may change with the layout version.
+  install(DIRECTORY lib/include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
+          FILES_MATCHING PATTERN "*.hpp")
+endif()
+
+if(TARGET zeropoold)
+  install(TARGETS zeropoold RUNTIME DESTINATION "${CMAKE_INSTALL_SBINDIR}")
+
+  # The unit in deploy/ names /usr/sbin; the installed one names where the daemon went.
+  file(READ deploy/systemd/zeropoold.service unit)
+  string(REPLACE "/usr/sbin/zeropoold" "${CMAKE_INSTALL_FULL_SBINDIR}/zeropoold" unit "${unit}")
+  file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/package/zeropoold.service" CONTENT "${unit}" @ONLY)
+  install(FILES "${CMAKE_BINARY_DIR}/package/zeropoold.service" DESTINATION lib/systemd/system)
+  install(FILES deploy/systemd/zeropool.sysusers DESTINATION lib/sysusers.d RENAME zeropool.conf)
+endif()
+
+if(TARGET zeropoolctl)
+  install(TARGETS zeropoolctl RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+endif()
+
+file(GLOB example_configs CONFIGURE_DEPENDS config/*.yaml)
+if(example_configs)
+  install(FILES ${example_configs} DESTINATION "${CMAKE_INSTALL_DOCDIR}/examples")
+endif()
+install(FILES LICENSE CHANGELOG.md DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+
+foreach(section 1 3 5 7 8)
+  file(GLOB manual_pages CONFIGURE_DEPENDS docs/man/*.${section})
+  if(manual_pages)
+    install(FILES ${manual_pages} DESTINATION "${CMAKE_INSTALL_MANDIR}/man${section}")
+  endif()
+endforeach()

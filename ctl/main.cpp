@@ -1,0 +1,82 @@
+// zeropoolctl: asks the daemon, prints its answer for people or, with --json, for programs.
+
+#include <array>
+#include <cstdio>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "ctl/admin_client.hpp"
+#include "ctl/render.hpp"
+#include "ctl/table.hpp"
+
+namespace {
+
+using zeropool::ctl::AdminAnswer;
+
+struct Command {
+  const char* name;
+  const char* help;
+  bool takes_pool;
+  std::string (*render)(const nlohmann::json&);
+};
+
+constexpr std::array<Command, 6> kCommands = {{
+    {"status", "Is all well? Budget, pools, and what is wrong", false,
+     zeropool::ctl::render_status},
+    {"pools", "Every pool, node and class: slots by state", false, zeropool::ctl::render_pools},
+    {"clients", "Who is attached, and what each holds", false, zeropool::ctl::render_clients},
+    {"trim", "Give memory that nobody uses back to the system", true, zeropool::ctl::render_trim},
+    {"audit", "Count every slot once; exits 1 when one is lost or doubled", true,
+     zeropool::ctl::render_audit},
+    {"reload", "Read the configuration again", false, zeropool::ctl::render_reload},
+}};
+
+int run(const Command& command, const std::string& socket, const std::string& pool, bool as_json) {
+  const AdminAnswer answer = zeropool::ctl::ask_daemon(socket, command.name, pool);
+  if (answer.exit_code != zeropool::ctl::kExitOk) {
+    std::fprintf(stderr, "zeropoolctl: %s\n", zeropool::ctl::printable(answer.error).c_str());
+    return answer.exit_code;
+  }
+  const std::string text = as_json ? answer.text : command.render(answer.document);
+  if (std::fputs(text.c_str(), stdout) == EOF || std::fflush(stdout) != 0) {
+    std::perror("zeropoolctl: cannot write");
+    return zeropool::ctl::kExitFailed;
+  }
+  const bool unclean = command.render == zeropool::ctl::render_audit &&
+                       !zeropool::ctl::truth_at(answer.document, "clean");
+  return unclean ? zeropool::ctl::kExitFailed : zeropool::ctl::kExitOk;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  CLI::App app{"Looks after zeropoold", "zeropoolctl"};
+  app.set_version_flag("--version", ZEROPOOL_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();  // --json and --socket also after the command
+  std::string socket;
+  std::string pool;
+  bool as_json = false;
+  app.add_option("--socket", socket,
+                 "The daemon's socket (else $ZEROPOOL_SOCKET, $XDG_RUNTIME_DIR, /run/zeropool)")
+      ->type_name("PATH");
+  app.add_flag("--json", as_json, "Print the daemon's document as it is");
+  for (const Command& command : kCommands) {
+    CLI::App* subcommand = app.add_subcommand(command.name, command.help);
+    if (command.takes_pool) subcommand->add_option("POOL", pool, "Only this pool");
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? zeropool::ctl::kExitOk : zeropool::ctl::kExitUsage;
+  }
+  const std::string chosen = app.get_subcommands().front()->get_name();
+  for (const Command& command : kCommands) {
+    if (chosen == command.name) return run(command, socket, pool, as_json);
+  }
+  return zeropool::ctl::kExitUsage;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "zeropoolctl: %s\n", error.what());
+  return zeropool::ctl::kExitFailed;
+}

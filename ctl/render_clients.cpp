@@ -1,0 +1,28 @@
+#include "ctl/render.hpp"
+#include "ctl/table.hpp"
+
+namespace zeropool::ctl {
+
+std::string render_clients(const nlohmann::json& document) {
+  Table table({{"POOL", Align::kLeft},
+               {"PID"},
+               {"UID"},
+               {"NAME", Align::kLeft},
+               {"ATTACHED"},
+               {"HELD"},
+               {"CACHED"},
+               {"IN TRANSIT"},
+               {"", Align::kLeft}});
+  for (const auto& client : list_at(document, "clients")) {
+    table.add({text_at(client, "pool"), std::to_string(number_at(client, "pid")),
+               std::to_string(number_at(client, "uid")), text_at(client, "name"),
+               human_duration(number_at(client, "attached_seconds")),
+               human_size(number_at(client, "held_bytes")),
+               human_size(number_at(client, "cached_bytes")),
+               human_size(number_at(client, "in_transit_bytes")),
+               truth_at(client, "suspect") ? "hung up, still runs" : ""});
+  }
+  return table.empty() ? "no clients are attached\n" : table.text();
+}
+
+}  // namespace zeropool::ctl

@@ -1,0 +1,152 @@
+#include "daemon/admin_documents.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <string_view>
+
+#include "daemon/admin_json.hpp"
+#include "daemon/config_keys.hpp"
+#include "daemon/daemon.hpp"
+#include "daemon/holders.hpp"
+#include "daemon/thread_counters.hpp"
+
+namespace zeropool::daemon {
+namespace {
+
+constexpr std::array<std::string_view, 6> kCommands = {"status", "pools", "clients",
+                                                       "trim",   "audit", "reload"};
+// What is really lost is lost in every look; what only moved is somewhere else in the next.
+constexpr int kAuditLooks = 3;
+
+struct Refusal {
+  lib::ErrorCode code = lib::ErrorCode::kOk;
+  std::string sentence;
+};
+
+// The pool of that name, or all of them for no name; empty: there is none, `refusal` says so.
+std::vector<Pool*> chosen_pools(Daemon& daemon, const std::string& name, Refusal& refusal) {
+  std::vector<Pool*> chosen;
+  std::string known;
+  for (const std::unique_ptr<Pool>& pool : daemon.pools()) {
+    if (name.empty() || pool->memory->name() == name) chosen.push_back(pool.get());
+    known += (known.empty() ? "" : ", ") + pool->memory->name();
+  }
+  if (chosen.empty()) {
+    refusal = {lib::ErrorCode::kNoSuchPool,
+               "there is no pool " + quote(name) + "; there are: " + known};
+  }
+  return chosen;
+}
+
+std::uint64_t defects(const lib::AuditReport& report) {
+  return report.lost + report.doubled + report.broken + report.orphaned;
+}
+
+// Changes with every get, put and hand-off of the ring.
+std::uint64_t activity(const PoolMemory& memory, std::uint32_t ring) {
+  PoolStatistics statistics;
+  statistics.rings.resize(memory.plan().rings.size());
+  add_thread_counters(memory.view(), memory.plan(), statistics);
+  const RingStatistics& counted = statistics.rings[ring];
+  return counted.gets() + counted.puts + counted.ring_claims + counted.released + counted.adopted;
+}
+
+AuditedRing audited(const PoolMemory& memory, std::uint32_t number) {
+  const lib::RingPlan& plan = memory.plan().rings[number];
+  AuditedRing ring;
+  ring.pool = memory.name();
+  ring.node = memory.plan().shape.arenas[plan.arena].node;
+  ring.class_bytes = plan.class_bytes;
+  ring.report = lib::audit_ring(memory.ring(number));
+  for (int look = 1; look < kAuditLooks && !ring.report.clean(); ++look) {
+    const std::uint64_t before = activity(memory, number);
+    const lib::AuditReport again = lib::audit_ring(memory.ring(number));
+    ring.in_motion = ring.in_motion || activity(memory, number) != before;
+    if (defects(again) < defects(ring.report)) ring.report = again;
+  }
+  return ring;
+}
+
+nlohmann::json trim(Daemon& daemon, const std::string& name, Refusal& refusal) {
+  std::vector<TrimmedPool> trimmed;
+  for (Pool* pool : chosen_pools(daemon, name, refusal)) {
+    trimmed.push_back({pool->memory->name(),
+                       pool->memory->trim(std::numeric_limits<std::uint64_t>::max(), lib::kNone)});
+  }
+  return trim_document(trimmed);
+}
+
+nlohmann::json audit(Daemon& daemon, const std::string& name, Refusal& refusal) {
+  std::vector<AuditedRing> rings;
+  for (const Pool* pool : chosen_pools(daemon, name, refusal)) {
+    for (std::uint32_t ring = 0; ring < pool->memory->ring_count(); ++ring) {
+      rings.push_back(audited(*pool->memory, ring));
+    }
+  }
+  return audit_document(rings);
+}
+
+nlohmann::json clients(Daemon& daemon) {
+  const DaemonStatistics statistics = daemon.statistics();
+  std::vector<std::vector<ClientHolding>> held;
+  for (const PoolStatistics& pool : statistics.pools) {
+    std::vector<ClientHolding>& of_pool = held.emplace_back();
+    for (const std::unique_ptr<Pool>& candidate : daemon.pools()) {
+      if (candidate->memory->name() == pool.name) of_pool = holdings(*candidate);
+    }
+  }
+  return clients_document(statistics, held, AdminClock::now());
+}
+
+nlohmann::json reload(Daemon& daemon, Refusal& refusal) {
+  std::string why;
+  if (!daemon.reload(why)) {
+    refusal = {lib::ErrorCode::kInvalidArgument,
+               why.empty() ? "the configuration was refused; see the daemon's log" : why};
+  }
+  return reload_document(why);
+}
+
+Refusal unknown_command(const std::string& command) {
+  std::string sentence =
+      "there is no command " + quote(command) + "; there are: " + join_words(kCommands);
+  if (const auto near = nearest_key(command, kCommands)) {
+    sentence += " (did you mean " + std::string(*near) + "?)";
+  }
+  return {lib::ErrorCode::kInvalidArgument, sentence};
+}
+
+bool takes_pool(std::string_view command) { return command == "trim" || command == "audit"; }
+
+}  // namespace
+
+std::string admin_reply_document(Daemon& daemon, const std::string& command,
+                                 const std::string& argument, lib::ErrorCode& code,
+                                 std::string& sentence) {
+  Refusal refusal;
+  nlohmann::json document;
+  if (std::find(kCommands.begin(), kCommands.end(), command) == kCommands.end()) {
+    refusal = unknown_command(command);
+  } else if (!argument.empty() && !takes_pool(command)) {
+    refusal = {lib::ErrorCode::kInvalidArgument, command + " takes no argument"};
+  } else if (command == "status") {
+    document = status_document(daemon.statistics(), AdminClock::now());
+  } else if (command == "pools") {
+    document = pools_document(daemon.statistics());
+  } else if (command == "clients") {
+    document = clients(daemon);
+  } else if (command == "trim") {
+    document = trim(daemon, argument, refusal);
+  } else if (command == "audit") {
+    document = audit(daemon, argument, refusal);
+  } else {
+    document = reload(daemon, refusal);
+  }
+  code = refusal.code;
+  sentence = refusal.sentence;
+  return code == lib::ErrorCode::kOk ? document_text(document) : std::string{};
+}
+
+}  // namespace zeropool::daemon

@@ -1,0 +1,220 @@
+#include "daemon/admin_json.hpp"
+
+#include <time.h>
+#include <utility>
+
+#include "daemon/build_info.hpp"
+#include "daemon/daemon_health.hpp"
+#include "daemon/human_bytes.hpp"
+#include "daemon/statistics_words.hpp"
+
+namespace zeropool::daemon {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::uint64_t kNanosecondsPerSecond = 1'000'000'000;
+
+json pool_summary(const PoolStatistics& pool) {
+  return {{"name", pool.name},
+          {"committed_bytes", pool.committed_bytes},
+          {"metadata_bytes", pool.metadata_bytes},
+          {"limit_bytes", pool.limit_bytes},
+          {"reserved_bytes", pool.reserved_bytes},
+          {"clients", pool.clients.size()},
+          {"threads", pool.threads},
+          {"orders_waiting", pool.orders_waiting},
+          {"hit_rate", hit_rate(pool)}};
+}
+
+json arenas_of(const PoolStatistics& pool) {
+  json arenas = json::array();
+  for (const ArenaStatistics& arena : pool.arenas) {
+    arenas.push_back({{"node", arena.node},
+                      {"page_size", page_size_word(arena.page_kind)},
+                      {"committed_bytes", arena.committed_bytes}});
+  }
+  return arenas;
+}
+
+json ring_document(const RingStatistics& ring) {
+  json failures = json::object();
+  for (std::uint32_t reason = 0; reason < lib::kFailureReasons; ++reason) {
+    failures[failure_word(reason)] = ring.failures[reason];
+  }
+  return {{"node", ring.node},
+          {"class", exact_bytes(ring.class_bytes)},
+          {"class_bytes", ring.class_bytes},
+          {"slots",
+           {{"published", ring.published},
+            {"free", ring.free},
+            {"cold", ring.cold},
+            {"cached", ring.cached},
+            {"held", ring.held},
+            {"in_transit", ring.in_transit}}},
+          {"gets", ring.gets()},
+          {"tls_hits", ring.tls_hits},
+          {"shared_hits", ring.shared_hits},
+          {"allocations", ring.allocations},
+          {"failures", std::move(failures)},
+          {"puts", ring.puts},
+          {"remote_gets", ring.remote_gets},
+          {"ring_claims", ring.ring_claims},
+          {"contention_events", ring.contention},
+          {"handoffs", ring.released},
+          {"adoptions", ring.adopted}};
+}
+
+json counters_of(const PoolStatistics& pool) {
+  const PoolCounters& counters = pool.counters;
+  return {{"orders_granted", counters.orders_granted},
+          {"orders_refused", counters.orders_refused},
+          {"orders_cancelled", counters.orders_cancelled},
+          {"reclaims", counters.reclaims},
+          {"reclaimed_slots", counters.reclaimed_slots},
+          {"repairs", counters.repairs},
+          {"handoffs_expired", counters.handoffs_expired},
+          {"stale_handles", pool.stale_handles},
+          {"double_puts", pool.double_puts},
+          {"foreign_puts", pool.foreign_puts},
+          {"orphaned_puts", pool.orphaned_puts},
+          {"trims", pool.trims},
+          {"trimmed_bytes", pool.trimmed_bytes}};
+}
+
+ClientHolding holding_of(const std::vector<ClientHolding>& holdings, std::uint32_t id) {
+  for (const ClientHolding& holding : holdings) {
+    if (holding.id == id) return holding;
+  }
+  return {};
+}
+
+json audit_counts(const lib::AuditReport& report) {
+  return {{"slots", report.slots},
+          {"free", report.free},
+          {"cached", report.cached},
+          {"held", report.held},
+          {"in_transit", report.in_transit},
+          {"shared", report.shared},
+          {"quarantined", report.quarantined},
+          {"daemon", report.daemon},
+          {"orphaned", report.orphaned},
+          {"lost", report.lost},
+          {"doubled", report.doubled},
+          {"broken", report.broken}};
+}
+
+}  // namespace
+
+AdminClock AdminClock::now() {
+  timespec real{};
+  timespec monotonic{};
+  ::clock_gettime(CLOCK_REALTIME, &real);
+  ::clock_gettime(CLOCK_MONOTONIC, &monotonic);
+  return {static_cast<std::uint64_t>(real.tv_sec),
+          static_cast<std::uint64_t>(monotonic.tv_sec) * kNanosecondsPerSecond +
+              static_cast<std::uint64_t>(monotonic.tv_nsec)};
+}
+
+json status_document(const DaemonStatistics& statistics, const AdminClock& clock) {
+  json pools = json::array();
+  for (const PoolStatistics& pool : statistics.pools) pools.push_back(pool_summary(pool));
+  const std::vector<std::string> problems = health_problems(statistics);
+  const bool started = clock.unix_seconds > statistics.started_unix_seconds;
+  return {{"version", build_info::version},
+          {"revision", build_info::revision},
+          {"state", statistics.state},
+          {"started_unix_seconds", statistics.started_unix_seconds},
+          {"uptime_seconds", started ? clock.unix_seconds - statistics.started_unix_seconds : 0},
+          {"budget_bytes", statistics.budget_bytes},
+          {"committed_bytes", statistics.committed_bytes},
+          {"last_reload_successful", statistics.last_reload_successful},
+          {"last_reload_unix_seconds", statistics.last_reload_unix_seconds},
+          {"rejections", statistics.rejections},
+          {"healthy", problems.empty()},
+          {"problems", problems},
+          {"pools", std::move(pools)}};
+}
+
+json pools_document(const DaemonStatistics& statistics) {
+  json pools = json::array();
+  for (const PoolStatistics& pool : statistics.pools) {
+    json document = pool_summary(pool);
+    document["counters"] = counters_of(pool);
+    document["arenas"] = arenas_of(pool);
+    json rings = json::array();
+    for (const RingStatistics& ring : pool.rings) rings.push_back(ring_document(ring));
+    document["rings"] = std::move(rings);
+    pools.push_back(std::move(document));
+  }
+  return {{"pools", std::move(pools)}};
+}
+
+json clients_document(const DaemonStatistics& statistics,
+                      const std::vector<std::vector<ClientHolding>>& holdings,
+                      const AdminClock& clock) {
+  json clients = json::array();
+  for (std::size_t i = 0; i < statistics.pools.size(); ++i) {
+    const PoolStatistics& pool = statistics.pools[i];
+    for (const ClientInfo& client : pool.clients) {
+      const ClientHolding holding =
+          i < holdings.size() ? holding_of(holdings[i], client.id) : ClientHolding{};
+      const std::uint64_t attached_ns =
+          clock.monotonic_ns > client.attached_ns ? clock.monotonic_ns - client.attached_ns : 0;
+      clients.push_back({{"pool", pool.name},
+                         {"id", client.id},
+                         {"epoch", client.epoch},
+                         {"pid", client.pid},
+                         {"uid", client.uid},
+                         {"name", client.name},
+                         {"attached_seconds", attached_ns / kNanosecondsPerSecond},
+                         {"suspect", client.suspect},
+                         {"held_bytes", holding.held_bytes},
+                         {"cached_bytes", holding.cached_bytes},
+                         {"in_transit_bytes", holding.in_transit_bytes}});
+    }
+  }
+  return {{"clients", std::move(clients)}};
+}
+
+json trim_document(const std::vector<TrimmedPool>& pools) {
+  json list = json::array();
+  TrimReport sum;
+  for (const TrimmedPool& pool : pools) {
+    sum.extents += pool.report.extents;
+    sum.bytes += pool.report.bytes;
+    list.push_back(
+        {{"name", pool.pool}, {"extents", pool.report.extents}, {"bytes", pool.report.bytes}});
+  }
+  return {{"extents", sum.extents}, {"bytes", sum.bytes}, {"pools", std::move(list)}};
+}
+
+json audit_document(const std::vector<AuditedRing>& rings) {
+  json list = json::array();
+  lib::AuditReport sum;
+  bool in_motion = false;
+  for (const AuditedRing& ring : rings) {
+    json document = audit_counts(ring.report);
+    document["pool"] = ring.pool;
+    document["node"] = ring.node;
+    document["class"] = exact_bytes(ring.class_bytes);
+    document["class_bytes"] = ring.class_bytes;
+    document["clean"] = ring.report.clean();
+    document["in_motion"] = ring.in_motion;
+    list.push_back(std::move(document));
+    sum += ring.report;
+    in_motion = in_motion || ring.in_motion;
+  }
+  return {{"clean", sum.clean()},
+          {"in_motion", in_motion},
+          {"sum", audit_counts(sum)},
+          {"rings", std::move(list)}};
+}
+
+json reload_document(const std::string& note) { return {{"reloaded", true}, {"note", note}}; }
+
+std::string document_text(const json& document) {
+  return document.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace zeropool::daemon

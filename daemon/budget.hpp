@@ -1,0 +1,58 @@
+#pragma once
+// The global budget: what all pools together may commit, each pool's limit and reservation.
+//
+// Thread safety: every function may be called from any thread (one mutex; never on a hit's path).
+// Invariants:
+//   U1  committed() <= budget() after every charge (a smaller budget by reload only refuses further charges).
+//   U2  A charge of one pool never takes what another's reservation still guarantees:
+//       committed + sum over the others of max(0, reserved - committed) <= budget.
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace zeropool::daemon {
+
+struct PoolAccount {
+  std::string name;
+  std::uint64_t reserved_bytes = 0;
+  std::uint64_t limit_bytes = 0;
+  std::uint64_t committed_bytes = 0;
+};
+
+enum class ChargeOutcome { kCharged, kBudgetSpent, kLimitReached };
+
+class Budget {
+ public:
+  explicit Budget(std::uint64_t budget_bytes);
+
+  PoolAccount& open_account(std::string name, std::uint64_t reserved_bytes, std::uint64_t limit_bytes);
+  // Refunds what it still has. No reference to it may be used afterwards.
+  void close_account(PoolAccount& account);
+  ChargeOutcome charge(PoolAccount& account, std::uint64_t bytes);
+  // Metadata that belongs to no pool (the ledger).
+  bool charge_overhead(std::uint64_t bytes);
+  void refund_overhead(std::uint64_t bytes);
+  void refund(PoolAccount& account, std::uint64_t bytes);
+  // What `account` could still commit now.
+  std::uint64_t available(const PoolAccount& account) const;
+
+  void set_budget(std::uint64_t budget_bytes);
+  void set_limits(PoolAccount& account, std::uint64_t reserved_bytes, std::uint64_t limit_bytes);
+  std::uint64_t budget() const;
+  std::uint64_t committed() const;
+  PoolAccount snapshot(const PoolAccount& account) const;
+
+ private:
+  std::uint64_t available_locked(const PoolAccount& account) const;
+  std::uint64_t unpromised_locked(const PoolAccount* except) const;
+
+  mutable std::mutex mutex_;
+  std::uint64_t budget_bytes_;
+  std::uint64_t committed_bytes_ = 0;
+  std::vector<std::unique_ptr<PoolAccount>> accounts_;
+};
+
+}  // namespace zeropool::daemon

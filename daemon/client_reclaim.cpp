@@ -1,0 +1,137 @@
+#include "daemon/client_reclaim.hpp"
+
+#include <algorithm>
+#include <atomic>
+
+#include "daemon/event_loop.hpp"
+
+namespace zeropool::daemon {
+namespace {
+
+using lib::OwnerWord;
+
+constexpr auto kRelaxed = std::memory_order_relaxed;
+
+bool names(std::uint64_t owner_word, std::uint32_t client) {
+  const OwnerWord owner{owner_word};
+  return !owner.in_ring() && owner.client() == client;
+}
+
+void free_thread(lib::SharedThreadRecord& thread, std::uint32_t ring_count) {
+  lib::SharedRingRecord* rings = lib::ControlView::rings_of(thread);
+  for (std::uint32_t r = 0; r < ring_count; ++r) {
+    rings[r].loaded.store(0, kRelaxed);
+    rings[r].previous.store(0, kRelaxed);
+    for (auto& spare : rings[r].spares) spare.store(0, kRelaxed);
+    rings[r].spare_count.store(0, kRelaxed);
+  }
+  thread.busy.store(0, kRelaxed);
+  thread.steal.store(lib::kStealNone, kRelaxed);
+  thread.tid.store(0, kRelaxed);
+  thread.owner.store(0, std::memory_order_release);  // COMMIT: the next thread may take it
+}
+
+std::uint64_t free_threads(const PoolMemory& memory, std::uint32_t client) {
+  const std::uint32_t published =
+      std::min(memory.header().threads_published.load(std::memory_order_acquire),
+               memory.plan().shape.thread_capacity);
+  std::uint64_t freed = 0;
+  for (std::uint32_t n = 0; n < published; ++n) {
+    lib::SharedThreadRecord& thread = memory.view().thread(n);
+    if (!names(thread.owner.load(std::memory_order_acquire), client)) continue;
+    free_thread(thread, memory.ring_count());
+    ++freed;
+  }
+  return freed;
+}
+
+std::uint64_t free_orders(Pool& pool, std::uint32_t client) {
+  const PoolMemory& memory = *pool.memory;
+  const std::uint32_t published =
+      std::min(memory.header().orders_published.load(std::memory_order_acquire),
+               memory.plan().shape.order_capacity);
+  std::uint64_t freed = 0;
+  for (std::uint32_t n = 0; n < published; ++n) {
+    std::atomic<std::uint64_t>& cell = memory.view().order(n).word;
+    lib::OrderWord word{cell.load(std::memory_order_acquire)};
+    if (word.state() == lib::OrderState::kFree || word.client() != client) continue;
+    if (cell.compare_exchange_strong(word.word, word.freed().word, std::memory_order_acq_rel)) {
+      ++freed;
+      if (word.state() == lib::OrderState::kPosted) ++pool.counters.orders_cancelled;
+    }
+  }
+  return freed;
+}
+
+void free_shares_and_pins(const PoolMemory& memory, std::uint32_t client) {
+  const lib::ControlPlan& plan = memory.plan();
+  const lib::ControlHeader& header = memory.header();
+  std::byte* base = memory.view().base();
+  const auto* shares = reinterpret_cast<lib::ShareCell<std::atomic>*>(base + plan.shares_offset);
+  const std::uint32_t share_count = std::min(header.shares_published.load(std::memory_order_acquire),
+                                             plan.shape.share_capacity);
+  for (std::uint32_t n = 0; n < share_count; ++n) {
+    auto& cell = const_cast<lib::ShareCell<std::atomic>&>(shares[n]);
+    for (auto& holder : cell.holders) {
+      std::uint64_t word = holder.load(kRelaxed);
+      if (word != 0 && (word & lib::kDaemonClient) == client) holder.compare_exchange_strong(word, 0);
+    }
+    if (names(cell.owner.load(std::memory_order_acquire), client)) {
+      cell.owner.store(0, std::memory_order_release);
+    }
+  }
+  auto* pins = reinterpret_cast<lib::PinCell<std::atomic>*>(base + plan.pins_offset);
+  const std::uint32_t pin_count =
+      std::min(header.pins_published.load(std::memory_order_acquire), plan.shape.pin_capacity);
+  for (std::uint32_t n = 0; n < pin_count; ++n) {
+    if (names(pins[n].owner.load(std::memory_order_acquire), client)) {
+      pins[n].owner.store(0, std::memory_order_release);
+    }
+  }
+}
+
+void free_record(const PoolMemory& memory, std::uint32_t record) {
+  if (record >= memory.plan().shape.client_capacity) return;
+  lib::SharedClientRecord& client = memory.view().client(record);
+  client.pid.store(0, kRelaxed);
+  client.uid.store(0, kRelaxed);
+  client.charged_bytes.store(0, kRelaxed);
+  client.owner.store(0, std::memory_order_release);
+}
+
+}  // namespace
+
+ClientReclaim reclaim_client(Pool& pool, std::uint32_t client, std::uint32_t epoch,
+                             std::uint32_t record) {
+  const std::uint64_t begun_ns = monotonic_ns();
+  // The dead's stores are visible: its death was seen through the kernel, before this fence.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  PoolMemory& memory = *pool.memory;
+  PoolCounters& counters = pool.counters;
+  const std::uint32_t rings = memory.ring_count();
+  counters.reclaimed_held.resize(rings);
+  counters.reclaimed_in_transit.resize(rings);
+
+  ClientReclaim report;
+  for (std::uint32_t r = 0; r < rings; ++r) {
+    lib::Reclaimer<std::atomic> reclaimer(memory.ring(r), client, epoch);
+    const lib::ReclaimReport ring = reclaimer.run();
+    counters.reclaimed_held[r] += ring.held_slots;
+    counters.reclaimed_in_transit[r] += ring.expired_slots;
+    report.slots += ring;
+  }
+  report.orders = free_orders(pool, client);
+  free_shares_and_pins(memory, client);
+  report.threads = free_threads(memory, client);
+  free_record(memory, record);
+
+  report.seconds = static_cast<double>(monotonic_ns() - begun_ns) * 1e-9;
+  ++counters.reclaims;
+  counters.reclaimed_slots +=
+      report.slots.held_slots + report.slots.cached_slots + report.slots.expired_slots;
+  counters.repairs += report.slots.repairs + report.slots.without_room;
+  counters.reclaim_duration.observe(report.seconds);
+  return report;
+}
+
+}  // namespace zeropool::daemon

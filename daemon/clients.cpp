@@ -1,0 +1,193 @@
+#include "daemon/clients.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "daemon/client_reclaim.hpp"
+#include "daemon/death.hpp"
+#include "daemon/lease_watch.hpp"
+
+namespace zeropool::daemon {
+namespace {
+
+using namespace std::chrono_literals;
+using lib::ErrorCode;
+
+constexpr auto kRelaxed = std::memory_order_relaxed;
+constexpr std::chrono::nanoseconds kSuspectLook = 10s;
+
+void fill_record(const PoolService& service, const AttachedClient& client, std::uint32_t uid) {
+  lib::SharedClientRecord& record = service.pool().memory->view().client(client.record);
+  record.pid.store(static_cast<std::uint32_t>(client.pid), kRelaxed);
+  record.uid.store(uid, kRelaxed);
+  record.charged_bytes.store(0, kRelaxed);
+  std::memset(record.name, 0, sizeof(record.name));
+  std::memcpy(record.name, client.name.data(),
+              std::min(client.name.size(), sizeof(record.name) - 1));
+  record.owner.store(lib::OwnerWord::thread(client.id, client.epoch, 0).word,
+                     std::memory_order_release);
+}
+
+}  // namespace
+
+Clients::Clients(EventLoop& loop, Ledger& ledger, std::uint32_t limit,
+                 std::function<void(std::uint32_t)> gone)
+    : loop_(loop), ledger_(ledger), limit_(limit), gone_(std::move(gone)) {}
+
+Clients::~Clients() {
+  loop_.cancel(suspect_timer_);
+  for (const auto& [id, client] : clients_) loop_.unwatch(client.pidfd.get());
+}
+
+const AttachedClient* Clients::admit(PoolService& service, const Peer& peer, const std::string& name,
+                                     lib::UniqueFd pidfd, ErrorCode& code, std::string& why) {
+  AttachedClient client;
+  client.service = &service;
+  client.pid = peer.pid;
+  client.name = name;
+  client.pidfd = std::move(pidfd);
+  code = ErrorCode::kTooManyClients;
+  why = "the daemon serves " + std::to_string(clients_.size()) +
+        " clients, as many as limits.clients allows; raise it";
+  if (clients_.size() >= limit_) return nullptr;
+  client.id = ledger_.allocate_client_id(client.epoch);
+  if (client.id == 0 || client.id > lib::kMaxClientId) return nullptr;
+  client.record = service.take_record();
+  if (client.record == lib::kNone) return nullptr;
+
+  const LedgerClient entry{client.id,
+                           client.epoch,
+                           peer.pid,
+                           peer.uid,
+                           process_start_ns(peer.pid),
+                           ledger_.find_pool(service.pool().memory->name()),
+                           client.record};
+  client.wake.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  const std::uint32_t id = client.id;
+  const bool watched =
+      client.wake && loop_.watch(client.pidfd.get(), EPOLLIN, [this, id](std::uint32_t) {
+        reclaim(id, "has ended");
+        gone_(id);
+      });
+  if (!watched) {
+    code = ErrorCode::kSystem;
+    why = std::string("the daemon cannot watch the client: ") + std::strerror(errno);
+    service.free_record(client.record);
+    return nullptr;
+  }
+  if (!ledger_.add_client(entry)) {
+    why = "the ledger is full of clients that are gone but have hand-offs under way; try again";
+    loop_.unwatch(client.pidfd.get());
+    service.free_record(client.record);
+    return nullptr;
+  }
+  fill_record(service, client, peer.uid);
+  service.pool().clients.push_back(ClientInfo{client.id, client.epoch, client.record, client.pid,
+                                              peer.uid, client.name, monotonic_ns(), false});
+  service.watch_leases();
+  code = ErrorCode::kOk;
+  why.clear();
+  return &clients_.emplace(id, std::move(client)).first->second;
+}
+
+void Clients::detach(std::uint32_t id) {
+  const auto found = clients_.find(id);
+  if (found == clients_.end()) return;
+  reclaim(id, "has detached");  // its session goes on, to say so
+}
+
+void Clients::hung_up(std::uint32_t id) {
+  const auto found = clients_.find(id);
+  if (found == clients_.end() || confirm_gone(id)) return;
+  mark_suspect(found->second);
+  if (suspect_timer_ == 0) suspect_timer_ = loop_.after(200ms, [this] { look_at_suspects(); });
+}
+
+void Clients::mark_suspect(const AttachedClient& client) {
+  suspects_.insert(client.id);
+  for (ClientInfo& info : client.service->pool().clients) {
+    if (info.id == client.id) info.suspect = true;
+  }
+  spdlog::warn(
+      "client {} '{}' (pid {}) closed its socket and lives: what it holds of pool '{}' stays its own "
+      "until it ends",
+      client.id, client.name, client.pid, client.service->pool().config.name);
+}
+
+bool Clients::confirm_gone(std::uint32_t id) {
+  const AttachedClient& client = clients_.at(id);
+  if (has_ended(client.pidfd.get())) {
+    reclaim(id, "has ended");
+    return true;
+  }
+  if (look_for_mapping(client.pid, client.service->control_inode()) != MappingSeen::kAbsent) {
+    return false;
+  }
+  reclaim(id, "has given up its memory without a word");
+  return true;
+}
+
+void Clients::look_at_suspects() {
+  loop_.cancel(std::exchange(suspect_timer_, 0));
+  const std::vector<std::uint32_t> ids(suspects_.begin(), suspects_.end());
+  for (const std::uint32_t id : ids) confirm_gone(id);
+  if (!suspects_.empty()) {
+    suspect_timer_ = loop_.after(kSuspectLook, [this] { look_at_suspects(); });
+  }
+}
+
+void Clients::reclaim(std::uint32_t id, const char* how) {
+  const auto found = clients_.find(id);
+  if (found == clients_.end()) return;
+  const AttachedClient client = std::move(found->second);
+  clients_.erase(found);
+  suspects_.erase(id);
+  loop_.unwatch(client.pidfd.get());
+  PoolService& service = *client.service;
+  Pool& pool = service.pool();
+
+  const ClientReclaim report = reclaim_client(pool, id, client.epoch, client.record);
+  std::erase_if(pool.clients, [&](const ClientInfo& info) { return info.id == id; });
+  service.free_record(client.record);
+  if (report.slots.left_in_transit == 0) {
+    ledger_.remove_client(id);  // N1
+  } else {
+    departed_[id] = &service;
+    service.sweep_leases();
+  }
+  spdlog::info(
+      "client {} '{}' (pid {}) {}: {} slots held, {} cached, {} in transit to it came back to pool "
+      "'{}' in {:.1f} ms; {} released by it wait for their adopters",
+      id, client.name, client.pid, how, report.slots.held_slots, report.slots.cached_slots,
+      report.slots.expired_slots, pool.config.name, report.seconds * 1e3,
+      report.slots.left_in_transit);
+  if (report.slots.repairs + report.slots.without_room > 0) {
+    spdlog::warn("pool '{}': {} repairs after client {}", pool.config.name,
+                 report.slots.repairs + report.slots.without_room, id);
+  }
+  service.serve();
+}
+
+void Clients::leases_swept(const PoolService& service) {
+  const std::unordered_set<std::uint32_t>& named = service.pool().leases->named_clients();
+  std::erase_if(departed_, [&](const auto& entry) {
+    if (entry.second != &service || named.contains(entry.first)) return false;
+    ledger_.remove_client(entry.first);
+    return true;
+  });
+}
+
+int Clients::wake_fd(std::uint32_t id) const {
+  const auto found = clients_.find(id);
+  return found == clients_.end() ? -1 : found->second.wake.get();
+}
+
+}  // namespace zeropool::daemon

@@ -1,0 +1,74 @@
+#pragma once
+// The clients of all pools: admitted, watched by their pidfds, and reclaimed when they are gone.
+//
+// Thread safety: the loop thread's.
+// Invariants:
+//   N1  Every client has an entry in the ledger from before its attach is answered until no word names it.
+//   N2  A client is reclaimed only when its process has ended, when it has detached, or when its socket is
+//       closed and its process has the pool's memory mapped no more.
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "daemon/access.hpp"
+#include "daemon/event_loop.hpp"
+#include "daemon/ledger.hpp"
+#include "daemon/pool_service.hpp"
+#include "zeropool/lib/error_code.hpp"
+#include "zeropool/lib/unique_fd.hpp"
+
+namespace zeropool::daemon {
+
+struct AttachedClient {
+  PoolService* service = nullptr;
+  std::uint32_t id = 0;
+  std::uint32_t epoch = 0;
+  std::uint32_t record = 0;
+  pid_t pid = 0;
+  std::string name;  // fit to print
+  lib::UniqueFd pidfd;
+  lib::UniqueFd wake;
+};
+
+class Clients {
+ public:
+  // `gone` is called with the id of a client whose process has ended, after it was reclaimed.
+  Clients(EventLoop& loop, Ledger& ledger, std::uint32_t limit,
+          std::function<void(std::uint32_t)> gone);
+  ~Clients();
+  Clients(const Clients&) = delete;
+  Clients& operator=(const Clients&) = delete;
+
+  // Null: `code` and `why`.
+  const AttachedClient* admit(PoolService& service, const Peer& peer, const std::string& name,
+                              lib::UniqueFd pidfd, lib::ErrorCode& code, std::string& why);
+  // It has said that it is done.
+  void detach(std::uint32_t id);
+  // Its socket is closed: dead, or only suspect.
+  void hung_up(std::uint32_t id);
+  // Frees the ids of gone clients that no mark of this pool names any more.
+  void leases_swept(const PoolService& service);
+
+  int wake_fd(std::uint32_t id) const;
+  std::size_t count() const { return clients_.size(); }
+
+ private:
+  void reclaim(std::uint32_t id, const char* how);
+  bool confirm_gone(std::uint32_t id);
+  void look_at_suspects();
+  void mark_suspect(const AttachedClient& client);
+
+  EventLoop& loop_;
+  Ledger& ledger_;
+  const std::uint32_t limit_;
+  std::function<void(std::uint32_t)> gone_;
+  std::unordered_map<std::uint32_t, AttachedClient> clients_;
+  std::unordered_map<std::uint32_t, const PoolService*> departed_;  // ids that marks may still name
+  std::unordered_set<std::uint32_t> suspects_;
+  EventLoop::TimerId suspect_timer_ = 0;
+};
+
+}  // namespace zeropool::daemon

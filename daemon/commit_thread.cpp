@@ -1,0 +1,175 @@
+#include "daemon/commit_thread.hpp"
+
+#include <pthread.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <utility>
+
+namespace zeropool::daemon {
+namespace {
+
+constexpr std::uint32_t kUnbound = 0xffffffffU;
+constexpr int kPolicyBind = 2;  // MPOL_BIND
+constexpr std::size_t kMostNodes = 1024;
+constexpr std::size_t kWordBits = sizeof(unsigned long) * CHAR_BIT;
+
+// With every signal blocked from its first instruction on: the mask is inherited from the creating thread.
+template <typename Function>
+std::thread start_without_signals(Function function) {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread thread(std::move(function));
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return thread;
+}
+
+}  // namespace
+
+CommitThread::CommitThread(bool bind_nodes, MemoryGuard guard)
+    : bind_nodes_(bind_nodes),
+      guard_(std::move(guard)),
+      completion_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      bound_node_(kUnbound),
+      thread_(start_without_signals([this] { work(); })) {}
+
+CommitThread::~CommitThread() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    waiting_.clear();
+  }
+  work_to_do_.notify_all();
+  thread_.join();
+}
+
+void CommitThread::submit(CommitJob job) {
+  {
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(job));
+  }
+  work_to_do_.notify_one();
+}
+
+CommitResult CommitThread::run_now(CommitKind kind, const CommitRange& range) {
+  CommitResult result;
+  bool done = false;  // guarded by mutex_
+  CommitJob job;
+  job.kind = kind;
+  job.range = range;
+  std::unique_lock lock(mutex_);
+  if (stopping_) return {CommitOutcome::kFailed, ECANCELED};
+  urgent_.push_back(Urgent{std::move(job), &result, &done});
+  work_to_do_.notify_one();
+  job_done_.wait(lock, [&] { return done; });
+  return result;
+}
+
+std::size_t CommitThread::deliver() {
+  std::uint64_t rings = 0;
+  while (::read(completion_fd_.get(), &rings, sizeof rings) < 0 && errno == EINTR) {
+  }
+  std::size_t delivered = 0;
+  // One at a time: a completion may submit, forget, or deliver.
+  for (;;) {
+    Finished finished;
+    {
+      const std::lock_guard lock(mutex_);
+      if (finished_.empty()) return delivered;
+      finished = std::move(finished_.front());
+      finished_.pop_front();
+    }
+    if (finished.job.done) finished.job.done(finished.result);
+    ++delivered;
+  }
+}
+
+void CommitThread::finish() {
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      job_done_.wait(lock, [&] { return waiting_.empty() && urgent_.empty() && !busy_; });
+      if (finished_.empty()) return;
+    }
+    deliver();
+  }
+}
+
+void CommitThread::forget(const void* owner) {
+  std::unique_lock lock(mutex_);
+  std::erase_if(waiting_, [&](const CommitJob& job) { return job.owner == owner; });
+  job_done_.wait(lock, [&] { return !busy_ || in_hand_ != owner; });
+  std::erase_if(finished_, [&](const Finished& done) { return done.job.owner == owner; });
+}
+
+void CommitThread::work() {
+  pthread_setname_np(pthread_self(), "zp-commit");
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    work_to_do_.wait(lock, [&] { return stopping_ || !urgent_.empty() || !waiting_.empty(); });
+    if (!urgent_.empty()) {
+      const Urgent urgent = std::move(urgent_.front());
+      urgent_.pop_front();
+      busy_ = true;
+      in_hand_ = nullptr;
+      lock.unlock();
+      const CommitResult result = run(urgent.job);
+      lock.lock();
+      *urgent.result = result;
+      *urgent.done = true;
+    } else if (!waiting_.empty()) {
+      CommitJob job = std::move(waiting_.front());
+      waiting_.pop_front();
+      busy_ = true;
+      in_hand_ = job.owner;
+      lock.unlock();
+      const CommitResult result = run(job);
+      lock.lock();
+      finished_.push_back(Finished{std::move(job), result});
+      ring();
+    } else {
+      return;  // stopping_
+    }
+    busy_ = false;
+    job_done_.notify_all();
+  }
+}
+
+CommitResult CommitThread::run(const CommitJob& job) {
+  if (job.kind == CommitKind::kPunch) return punch_range(job.range);
+  bind(job.range.node);
+  return commit_range(job.range, guard_);
+}
+
+// mbind does nothing for hugetlb: the policy of the committing thread decides.
+void CommitThread::bind(std::uint32_t node) {
+  if (!bind_nodes_ || bind_refused_ || node == bound_node_ || node >= kMostNodes) return;
+  std::array<unsigned long, kMostNodes / kWordBits> mask{};
+  mask[node / kWordBits] = 1UL << (node % kWordBits);
+  if (::syscall(SYS_set_mempolicy, kPolicyBind, mask.data(), kMostNodes + 1) == 0) {
+    bound_node_ = node;
+    return;
+  }
+  // Containers without CAP_SYS_NICE may filter the call: the kernel then places by where this thread runs.
+  bind_refused_ = errno == EPERM || errno == ENOSYS;
+  spdlog::warn("set_mempolicy(MPOL_BIND, node {}) failed: {}; memory may come from another node", node,
+               std::strerror(errno));
+}
+
+void CommitThread::ring() noexcept {
+  const std::uint64_t one = 1;
+  while (::write(completion_fd_.get(), &one, sizeof one) < 0 && errno == EINTR) {
+  }
+}
+
+}  // namespace zeropool::daemon

@@ -1,0 +1,35 @@
+#pragma once
+// Whether a client lives: known from the kernel, by a pidfd, never from a timer.
+//
+// Thread safety: functions without state.
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "daemon/access.hpp"
+#include "zeropool/lib/unique_fd.hpp"
+
+namespace zeropool::daemon {
+
+// A pidfd of the peer: the kernel's own (SO_PEERPIDFD), else one among `sent` that is really of that process,
+// else by its pid when that process is older than the connection. Empty: `why` says what to do.
+lib::UniqueFd peer_pidfd(int socket, const Peer& peer, std::vector<lib::UniqueFd>& sent,
+                         std::uint64_t connected_ns, std::string& why);
+
+// Whether the process of a pidfd has ended.
+bool has_ended(int pidfd) noexcept;
+
+// The process that a descriptor is a pidfd of: its pid here, 0 not visible here, -1 ended or not a pidfd.
+pid_t process_of_pidfd(int fd);
+
+// Field 22 of /proc/PID/stat, in nanoseconds since boot; 0: cannot be told.
+std::uint64_t process_start_ns(pid_t pid);
+
+enum class MappingSeen { kPresent, kAbsent, kUnreadable };
+// Whether a process has a file mapped, by /proc/PID/maps.
+MappingSeen look_for_mapping(pid_t pid, std::uint64_t inode);
+
+}  // namespace zeropool::daemon

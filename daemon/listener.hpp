@@ -1,0 +1,38 @@
+#pragma once
+// The control socket: made, protected, and removed again.
+//
+// Thread safety: the loop thread's. The caller holds the socket's InstanceLock, so a socket file that is there
+// belongs to nobody any more.
+
+#include <memory>
+#include <string>
+
+#include "daemon/config.hpp"
+#include "zeropool/lib/unique_fd.hpp"
+
+namespace zeropool::daemon {
+
+// Makes the folder that the socket is to lie in: 0755, under /tmp 0700 and ours. Empty string: it is there.
+std::string prepare_socket_folder(const std::string& socket_path);
+
+class Listener {
+ public:
+  // Null: `why` says what stands in the way.
+  static std::unique_ptr<Listener> open(const std::string& path, const SocketConfig& config,
+                                        std::string& why);
+  ~Listener();  // removes the socket, if it is still this one
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+  int fd() const noexcept { return fd_.get(); }
+  // A new connection, non-blocking; empty: none waits, or errno (EMFILE, ...).
+  lib::UniqueFd accept() const;
+
+ private:
+  Listener(std::string path, lib::UniqueFd fd);
+  std::string path_;
+  lib::UniqueFd fd_;
+  unsigned long inode_ = 0;
+};
+
+}  // namespace zeropool::daemon

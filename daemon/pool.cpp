@@ -1,0 +1,13 @@
+#include "daemon/pool.hpp"
+
+#include "daemon/lease_watch.hpp"
+#include "daemon/order_desk.hpp"
+
+namespace zeropool::daemon {
+
+Pool::Pool() = default;
+Pool::~Pool() = default;
+Pool::Pool(Pool&&) noexcept = default;
+Pool& Pool::operator=(Pool&&) noexcept = default;
+
+}  // namespace zeropool::daemon

@@ -1,0 +1,61 @@
+#include "daemon/pool_memory.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "daemon/pool_memory_state.hpp"
+
+namespace zeropool::daemon {
+
+PoolMemory::PoolMemory(std::unique_ptr<State> state) : state_(std::move(state)) {}
+PoolMemory::~PoolMemory() = default;
+
+const std::string& PoolMemory::name() const { return state_->plan.shape.name; }
+const lib::ControlPlan& PoolMemory::plan() const { return state_->plan; }
+const lib::ControlView& PoolMemory::view() const { return state_->view; }
+lib::ControlHeader& PoolMemory::header() const { return state_->view.header(); }
+lib::SharedRingView PoolMemory::ring(std::uint32_t number) const { return state_->ring_view(number); }
+std::uint32_t PoolMemory::ring_count() const { return static_cast<std::uint32_t>(state_->rings.size()); }
+int PoolMemory::control_fd() const { return state_->control_fd.get(); }
+int PoolMemory::data_fd(std::uint32_t arena) const { return state_->arenas[arena].fd.get(); }
+std::uint32_t PoolMemory::ledger_index() const { return state_->ledger_pool; }
+const std::vector<std::string>& PoolMemory::notes() const { return state_->notes; }
+
+void PoolMemory::on_published(std::function<void(std::uint32_t)> callback) {
+  state_->published = std::move(callback);
+}
+
+GrowOutcome PoolMemory::grow(std::uint32_t ring, std::uint64_t slots) {
+  return state_->grow(ring, slots, std::numeric_limits<std::uint64_t>::max());
+}
+void PoolMemory::top_up() { state_->top_up(); }
+TrimReport PoolMemory::trim(std::uint64_t wanted_bytes, std::uint32_t except_ring) {
+  return wanted_bytes == 0 ? TrimReport{} : state_->trim(wanted_bytes, except_ring);
+}
+
+PoolAccount& PoolMemory::account() { return *state_->account; }
+std::uint64_t PoolMemory::committed_bytes(std::uint32_t arena) const {
+  return state_->arenas[arena].committed_bytes;
+}
+std::uint64_t PoolMemory::metadata_bytes() const { return state_->metadata_bytes; }
+std::uint64_t PoolMemory::published_slots(std::uint32_t ring) const {
+  return state_->rings[ring].slots_in_service;
+}
+std::uint64_t PoolMemory::free_slots_estimate(std::uint32_t ring) const { return state_->free_slots(ring); }
+std::uint64_t PoolMemory::cold_slots_estimate(std::uint32_t ring) const { return state_->cold_slots(ring); }
+std::uint64_t PoolMemory::trims() const { return state_->trims; }
+std::uint64_t PoolMemory::trimmed_bytes() const { return state_->trimmed_bytes; }
+std::uint64_t PoolMemory::page_fallbacks(PageSize from, PageSize to) const {
+  const auto found = state_->page_fallbacks.find({from, to});
+  return found == state_->page_fallbacks.end() ? 0 : found->second;
+}
+
+void PoolMemory::reconfigure(const PoolConfig& config) {
+  const std::uint64_t limit = std::min(config.limit_bytes.value_or(state_->services.budget.budget()),
+                                       state_->plan.shape.region_bytes);
+  state_->services.budget.set_limits(*state_->account, config.reserved_bytes, limit);
+  state_->write_policy(config, limit);
+}
+
+}  // namespace zeropool::daemon

@@ -1,0 +1,158 @@
+#pragma once
+// What PoolMemory keeps. Its functions are spread over files by what they do:
+//   pool_create.cpp   the segments, and the first extents
+//   metadata.cpp      the control segment's tables, committed from their fronts; thread records, order cells
+//   grow.cpp          extents in
+//   publish.cpp       slots into the ring
+//   trim.cpp          slots out of the ring, extents out
+//   watermarks.cpp    ahead of demand
+//
+// Thread safety: the loop thread's.
+// Invariants:
+//   E1  RingState::in_service says which slots the daemon has handed to the ring; what clients write never
+//       changes it. An extent is punched only while no slot that touches it is in service.
+//   E2  slot words and magazines below slots_published and cells_published are committed, and stay so.
+
+#include <array>
+#include <chrono>
+#include <map>
+#include <utility>
+
+#include "daemon/extents.hpp"
+#include "daemon/pool_memory.hpp"
+#include "daemon/pool_shape.hpp"
+#include "zeropool/lib/segment.hpp"
+
+namespace zeropool::daemon {
+
+// A table of the control segment, committed from its front in steps.
+struct CommittedPrefix {
+  std::uint64_t offset = 0;
+  std::uint64_t capacity_bytes = 0;  // whole pages
+  std::uint64_t committed_bytes = 0;
+  std::uint64_t requested_bytes = 0; // with what is under way
+  std::uint32_t jobs = 0;
+  bool failed = false;               // a job failed: no new ones until those under way are back
+
+  bool covers(std::uint64_t bytes) const noexcept { return bytes <= committed_bytes; }
+};
+
+// A table whose entries are published in steps, because clients use them up.
+struct StepTable {
+  CommittedPrefix prefix;
+  std::uint64_t entry_bytes = 0;
+  std::uint32_t capacity = 0;
+  std::uint32_t first_step = 0;
+  std::uint32_t published = 0;
+  std::uint32_t target = 0;
+  std::atomic<std::uint32_t>* published_word = nullptr;  // in the header
+};
+enum Table : std::size_t { kThreads, kOrders, kShares, kPins, kTables };
+
+struct RingState {
+  std::uint64_t first_extent = 0;  // its number in the ledger
+  CommittedPrefix words;
+  CommittedPrefix cells;
+  std::vector<bool> in_service;    // by slot, up to slots_published
+  std::uint64_t slots_in_service = 0;
+  std::uint64_t growing_slots = 0;
+  std::uint32_t slot_high = 0;     // slots that words and magazines were asked for
+  std::uint32_t slots_published = 0;
+  std::uint32_t cells_published = 0;
+  std::uint32_t lowest_absent = 0; // no extent below it is absent
+  std::vector<std::uint32_t> stranded;  // committed slots that no magazine was found for
+  bool demanded = false;
+};
+
+struct ArenaState {
+  lib::UniqueFd fd;
+  lib::Mapping mapping;
+  std::uint64_t committed_bytes = 0;
+  std::chrono::steady_clock::time_point full_until{};  // its node refused: no new try before
+  bool refused = false;                                // since the last commit that it allowed
+};
+
+struct PoolMemory::State {
+  explicit State(MemoryServices from) : services(std::move(from)) {}
+  ~State();
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  // pool_create.cpp
+  bool open_segments(const PoolConfig& config, std::uint64_t limit_bytes, std::string& why);
+  bool commit_metadata(std::string& why);
+  void commit_first_extents(std::uint64_t limit_bytes);
+  void write_policy(const PoolConfig& config, std::uint64_t limit_bytes);
+
+  // metadata.cpp
+  ChargeOutcome charge(std::uint64_t bytes);
+  void refund(std::uint64_t bytes);
+  void record_account();
+  ChargeOutcome request(CommittedPrefix& prefix, std::uint64_t bytes);
+  void metadata_done(CommittedPrefix& prefix, std::uint64_t begin, std::uint64_t end,
+                     CommitResult result);
+  std::uint64_t cell_bytes(std::uint32_t ring, std::uint64_t slots, std::uint32_t threads) const;
+  void publish_cells(std::uint32_t ring);
+  bool request_step(Table table, std::uint32_t target);
+  void publish_steps();
+  void step_tables();
+  bool more_than_half_used(Table table) const;
+
+  // grow.cpp
+  GrowOutcome grow(std::uint32_t ring, std::uint64_t slots, std::uint64_t most_bytes);
+  GrowOutcome begin_extent(std::uint32_t ring, std::uint32_t extent, std::uint64_t& gained_slots);
+  void extent_done(std::uint32_t ring, std::uint32_t extent, std::uint64_t gained_slots,
+                   CommitResult result);
+  std::uint64_t slots_gained(std::uint32_t ring, std::uint32_t extent) const;
+  std::uint32_t next_absent(std::uint32_t ring);
+  CommitRange extent_range(std::uint32_t ring, std::uint32_t extent) const;
+  ExtentState extent_state(std::uint32_t ring, std::uint32_t extent) const;
+  void set_extent_state(std::uint32_t ring, std::uint32_t extent, ExtentState state);
+
+  // publish.cpp
+  void publish_extent(std::uint32_t ring, std::uint32_t extent);
+  bool is_publishable(std::uint32_t ring, std::uint32_t slot) const;
+  void put_in_ring(std::uint32_t ring, const std::vector<std::uint32_t>& slots);
+
+  // trim.cpp
+  TrimReport trim(std::uint64_t wanted_bytes, std::uint32_t except_ring);
+  void trim_ring(std::uint32_t ring, std::uint64_t wanted_bytes, TrimReport& report);
+  std::vector<std::uint32_t> idle_extents(std::uint32_t ring, std::uint64_t most) const;
+  std::vector<bool> pinned_extents(std::uint32_t ring) const;
+  std::vector<std::uint32_t> withdraw(std::uint32_t ring, const std::vector<bool>& chosen);
+  void withdraw_from(std::uint32_t ring, std::uint32_t cell, const std::vector<bool>& chosen,
+                     std::vector<std::uint32_t>& withdrawn);
+  bool is_withdrawn(std::uint32_t ring, std::uint32_t extent) const;
+  bool punch_extent(std::uint32_t ring, std::uint32_t extent);
+
+  // watermarks.cpp
+  void top_up();
+  std::uint64_t free_slots(std::uint32_t ring) const;
+  std::uint64_t cold_slots(std::uint32_t ring) const;
+
+  lib::SharedRingView ring_view(std::uint32_t ring) const { return view.ring(ring, plan.rings[ring]); }
+
+  MemoryServices services;
+  PoolAccount* account = nullptr;
+  lib::ControlPlan plan;
+  lib::ControlView view;
+  lib::UniqueFd control_fd;
+  lib::Mapping control;
+  CommittedPrefix fixed;  // header, constant tables, hints
+  std::array<StepTable, kTables> tables;
+  std::vector<RingState> rings;
+  std::vector<ArenaState> arenas;
+  std::vector<std::uint32_t> nodes;  // of the arenas: indices into topology.nodes
+  std::uint32_t ledger_pool = lib::kNone;
+  std::uint32_t pool_tag = 0;
+  Watermarks watermarks;
+  std::uint64_t metadata_bytes = 0;
+  std::uint64_t trims = 0;
+  std::uint64_t trimmed_bytes = 0;
+  std::map<std::pair<PageSize, PageSize>, std::uint64_t> page_fallbacks;
+  std::vector<std::string> notes;
+  std::chrono::steady_clock::time_point next_table_look{};
+  std::function<void(std::uint32_t)> published;
+};
+
+}  // namespace zeropool::daemon

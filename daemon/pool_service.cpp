@@ -1,0 +1,186 @@
+#include "daemon/pool_service.hpp"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "daemon/lease_watch.hpp"
+
+namespace zeropool::daemon {
+namespace {
+
+constexpr auto kRelaxed = std::memory_order_relaxed;
+
+}  // namespace
+
+PoolService::PoolService(EventLoop& loop, Pool& pool, std::function<void(PoolService&)> leases_swept)
+    : loop_(loop),
+      pool_(pool),
+      leases_swept_(std::move(leases_swept)),
+      records_(pool.memory->plan().shape.client_capacity, false) {}
+
+std::unique_ptr<PoolService> PoolService::start(EventLoop& loop, Pool& pool, OrderDeskHooks hooks,
+                                                std::function<void(PoolService&)> leases_swept,
+                                                std::string& why) {
+  std::unique_ptr<PoolService> service(new PoolService(loop, pool, std::move(leases_swept)));
+  service->doorbell_.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  struct stat control {};
+  if (!service->doorbell_ || ::fstat(pool.memory->control_fd(), &control) != 0) {
+    why = std::string("eventfd: ") + std::strerror(errno);
+    return nullptr;
+  }
+  service->control_inode_ = control.st_ino;
+  pool.counters.reclaimed_held.resize(pool.memory->ring_count());
+  pool.counters.reclaimed_in_transit.resize(pool.memory->ring_count());
+  pool.orders = std::make_unique<OrderDesk>(pool, std::move(hooks));
+  pool.leases = std::make_unique<LeaseWatch>(pool);
+  PoolService& self = *service;
+  if (!loop.watch(self.doorbell(), EPOLLIN, [&self](std::uint32_t) { self.answer_doorbell(); })) {
+    why = std::string("epoll_ctl: ") + std::strerror(errno);
+    return nullptr;
+  }
+  pool.memory->on_published([&self](std::uint32_t) {
+    if (self.pool_.orders->waiting() > 0) self.serve();
+  });
+  lib::ControlHeader& header = pool.memory->header();
+  header.daemon_starts.fetch_add(1, kRelaxed);
+  header.daemon_state.store(static_cast<std::uint32_t>(lib::DaemonState::kRunning),
+                            std::memory_order_release);
+  return service;
+}
+
+PoolService::~PoolService() {
+  loop_.cancel(order_timer_);
+  loop_.cancel(lease_timer_);
+  if (doorbell_) loop_.unwatch(doorbell_.get());
+  pool_.memory->on_published({});
+}
+
+void PoolService::apply_config(const SocketConfig& socket, std::uint64_t budget_bytes,
+                               std::uint64_t limit_bytes) {
+  lib::ControlHeader& header = pool_.memory->header();
+  const PoolConfig& config = pool_.config;
+  const auto ns = [](std::chrono::nanoseconds time) {
+    return static_cast<std::uint64_t>(time.count());
+  };
+  header.wait_timeout_ns.store(ns(config.wait.timeout), kRelaxed);
+  header.lease_ns.store(ns(config.handoff_lease), kRelaxed);
+  header.client_quota_bytes.store(config.client_quota_bytes.value_or(0), kRelaxed);
+  header.limit_bytes.store(limit_bytes, kRelaxed);
+  header.budget_bytes.store(budget_bytes, kRelaxed);
+  std::vector<std::string> unknown;
+  access_ = resolve_access(config, socket, unknown);
+  for (const std::string& name : unknown) {
+    spdlog::warn("pool '{}': access names the {}, which this machine does not know", config.name,
+                 name);
+  }
+}
+
+std::uint32_t PoolService::take_record() {
+  const auto capacity = static_cast<std::uint32_t>(records_.size());
+  for (std::uint32_t step = 0; step < capacity; ++step) {
+    const std::uint32_t number = (next_record_ + step) % capacity;
+    if (records_[number]) continue;
+    records_[number] = true;
+    next_record_ = number + 1;
+    return number;
+  }
+  return lib::kNone;
+}
+
+void PoolService::free_record(std::uint32_t record) {
+  if (record < records_.size()) records_[record] = false;
+}
+
+bool PoolService::look_before_sleep() {
+  lib::ControlHeader& header = pool_.memory->header();
+  header.sleeping.store(1, kRelaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // B1
+  const bool found = pool_.orders->look();
+  const bool wishes = wishes_changed();
+  if (!found && !wishes) return false;
+  header.sleeping.store(0, kRelaxed);
+  serve();
+  return true;
+}
+
+bool PoolService::wishes_changed() {
+  const lib::ControlHeader& header = pool_.memory->header();
+  const std::uint32_t threads = header.threads_wanted.load(kRelaxed);
+  const std::uint32_t orders = header.orders_wanted.load(kRelaxed);
+  const bool low = header.rings_low.load(kRelaxed) != 0 && !low_answered_;
+  const bool changed = low || threads != threads_wanted_ || orders != orders_wanted_;
+  threads_wanted_ = threads;
+  orders_wanted_ = orders;
+  low_answered_ = low_answered_ || low;
+  return changed;
+}
+
+void PoolService::awake() { pool_.memory->header().sleeping.store(0, kRelaxed); }
+
+void PoolService::answer_doorbell() {
+  std::uint64_t rings = 0;
+  // Never more often than it was written: clients may write all the time.
+  [[maybe_unused]] const ssize_t got = ::read(doorbell_.get(), &rings, sizeof(rings));
+  low_answered_ = false;
+  pool_.orders->look();
+  serve();
+}
+
+void PoolService::serve() {
+  pool_.orders->serve();
+  pool_.memory->top_up();
+  arm_order_timer();
+}
+
+void PoolService::arm_order_timer() {
+  loop_.cancel(std::exchange(order_timer_, 0));
+  const std::chrono::nanoseconds wait = pool_.orders->next_look();
+  if (wait.count() == 0) return;
+  order_timer_ = loop_.after(wait, [this] {
+    order_timer_ = 0;
+    low_answered_ = false;
+    pool_.orders->look_everywhere();
+    serve();
+  });
+}
+
+void PoolService::watch_leases() {
+  if (lease_timer_ != 0) return;
+  const std::chrono::nanoseconds wait = pool_.leases->next_look();
+  if (wait.count() == 0) return;
+  lease_timer_ = loop_.after(wait, [this] {
+    lease_timer_ = 0;
+    const LeaseSweep sweep = pool_.leases->look(monotonic_ns());
+    if (sweep.expired > 0) {
+      spdlog::info("pool '{}': {} hand-offs that nobody adopted came back", pool_.config.name,
+                   sweep.expired);
+    }
+    if (leases_swept_) leases_swept_(*this);
+    if (sweep.expired + sweep.orphans > 0) serve();
+    watch_leases();
+  });
+}
+
+void PoolService::sweep_leases() {
+  pool_.leases->sweep(monotonic_ns());
+  loop_.cancel(std::exchange(lease_timer_, 0));
+  watch_leases();
+}
+
+void PoolService::stop() {
+  pool_.memory->header().daemon_state.store(
+      static_cast<std::uint32_t>(lib::DaemonState::kStopping), std::memory_order_release);
+  pool_.orders->look_everywhere();
+  pool_.orders->refuse_all(lib::ErrorCode::kStopping);
+}
+
+}  // namespace zeropool::daemon

@@ -1,0 +1,243 @@
+#include "daemon/session.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace zeropool::daemon {
+namespace {
+
+using namespace std::chrono_literals;
+using lib::ErrorCode;
+using lib::ReceiveOutcome;
+
+constexpr std::chrono::nanoseconds kPatience = 5s;
+constexpr int kAcceptsPerRound = 16;
+constexpr int kMessagesPerRound = 8;
+
+}  // namespace
+
+Sessions::Sessions(EventLoop& loop, SessionHooks hooks) : loop_(loop), hooks_(std::move(hooks)) {}
+
+Sessions::~Sessions() {
+  stop_listening();
+  loop_.cancel(silence_timer_);
+  for (const auto& [fd, session] : sessions_) loop_.unwatch(fd);
+}
+
+bool Sessions::listen(Listener& listener, std::uint32_t pending_limit, std::string& why) {
+  pending_limit_ = pending_limit;
+  listener_ = &listener;
+  if (loop_.watch(listener.fd(), EPOLLIN, [this](std::uint32_t) { accept_some(); })) return true;
+  why = std::string("epoll_ctl: ") + std::strerror(errno);
+  return false;
+}
+
+void Sessions::stop_listening() {
+  loop_.cancel(std::exchange(pause_timer_, 0));
+  if (listener_ != nullptr) loop_.unwatch(listener_->fd());
+  listener_ = nullptr;
+}
+
+void Sessions::accept_some() {
+  for (int i = 0; i < kAcceptsPerRound; ++i) {
+    lib::UniqueFd fd = listener_->accept();
+    if (fd) {
+      admit(std::move(fd));
+      continue;
+    }
+    if (errno == EINTR || errno == ECONNABORTED) continue;
+    if (errno != EAGAIN && errno != EWOULDBLOCK) pause_accepting();
+    return;
+  }
+}
+
+// Out of descriptors or memory: the connections wait in the socket's queue.
+void Sessions::pause_accepting() {
+  ++rejections_[lib::error_name(ErrorCode::kSystem)];
+  if (gate_.open(monotonic_ns())) spdlog::error("cannot accept a client: {}", std::strerror(errno));
+  loop_.unwatch(listener_->fd());
+  pause_timer_ = loop_.after(100ms, [this] {
+    pause_timer_ = 0;
+    loop_.watch(listener_->fd(), EPOLLIN, [this](std::uint32_t) { accept_some(); });
+  });
+}
+
+void Sessions::admit(lib::UniqueFd fd) {
+  const int number = fd.get();
+  Session session;
+  session.fd = std::move(fd);
+  session.connected_ns = session.heard_ns = monotonic_ns();
+  std::string why;
+  if (!read_peer(number, session.peer, why)) {
+    reject(session, ErrorCode::kSystem, why, true);
+    return;
+  }
+  while (pending_.size() >= pending_limit_) {
+    const int oldest = pending_.front();
+    read(oldest);  // it may have spoken just now
+    const auto still = sessions_.find(oldest);
+    if (still == sessions_.end() || still->second.client != 0 || pending_.front() != oldest) continue;
+    reject(still->second, ErrorCode::kTooManyClients,
+           "too many connections have not attached yet (limits.pending_attaches); try again", true);
+    close(oldest);
+  }
+  if (!loop_.watch(number, EPOLLIN | EPOLLRDHUP, [this, number](std::uint32_t) { read(number); })) {
+    return;
+  }
+  session.pending = pending_.insert(pending_.end(), number);
+  sessions_.emplace(number, std::move(session));
+  arm();
+}
+
+void Sessions::read(int fd) {
+  for (int i = 0; i < kMessagesPerRound; ++i) {
+    const auto found = sessions_.find(fd);
+    if (found == sessions_.end()) return;
+    lib::Received message = lib::receive_message(fd);
+    if (message.outcome == ReceiveOutcome::kNothingYet) return;
+    if (!handle(found->second, message)) {
+      close(fd);
+      return;
+    }
+  }
+}
+
+bool Sessions::handle(Session& session, lib::Received& message) {
+  if (message.outcome == ReceiveOutcome::kClosed) return false;
+  if (message.outcome != ReceiveOutcome::kMessage) {
+    if (message.error == 0) {
+      reject(session, ErrorCode::kProtocol, "the message is too long, or brings too many descriptors",
+             true);
+    }
+    return false;
+  }
+  lib::AttachReply other;
+  if (other_wire_version(message, other)) {
+    reject(session, other.code, std::string(lib::text_of(other.sentence)), true);
+    return false;
+  }
+  if (const auto* request =
+          lib::decode<lib::AdminRequest>(message, lib::MessageType::kAdmin)) {
+    touch(session);
+    return hooks_.administer(session.fd.get(), session.peer, *request);
+  }
+  if (lib::decode<lib::DetachMessage>(message, lib::MessageType::kDetach) != nullptr &&
+      session.client != 0) {
+    return handle_detach(session);
+  }
+  if (session.client == 0 &&
+      lib::decode<lib::AttachRequest>(message, lib::MessageType::kAttach) != nullptr) {
+    return handle_attach(session, message);
+  }
+  reject(session, ErrorCode::kProtocol,
+         session.client == 0 ? "the first message must be a whole attach request"
+                             : "an attached client may only detach, or administer",
+         true);
+  return false;
+}
+
+bool Sessions::handle_attach(Session& session, lib::Received& message) {
+  const AttachOutcome outcome =
+      hooks_.attach(session.fd.get(), session.peer, message, session.connected_ns);
+  if (outcome.reply.code != ErrorCode::kOk) {
+    reject(session, outcome.reply.code, std::string(lib::text_of(outcome.reply.sentence)), true);
+    return false;
+  }
+  if (!lib::send_message(session.fd.get(), &outcome.reply, sizeof(outcome.reply),
+                         outcome.fds.data(), outcome.fds.size())) {
+    const std::string why = std::strerror(errno);
+    hooks_.detach(outcome.client_id);  // it has got nothing
+    reject(session, ErrorCode::kSystem, "the answer could not be sent: " + why, false);
+    return false;
+  }
+  session.client = outcome.client_id;
+  fd_of_client_[session.client] = session.fd.get();
+  pending_.erase(session.pending);
+  arm();
+  return true;
+}
+
+bool Sessions::handle_detach(Session& session) {
+  const std::uint32_t client = std::exchange(session.client, 0);
+  session.pending = pending_.insert(pending_.end(), session.fd.get());
+  fd_of_client_.erase(client);
+  hooks_.detach(client);
+  const auto reply = lib::make_message<lib::DetachMessage>(lib::MessageType::kDetachReply);
+  lib::send_message(session.fd.get(), &reply, sizeof(reply));
+  return false;
+}
+
+void Sessions::reject(const Session& session, ErrorCode code, const std::string& sentence,
+                      bool answer) {
+  ++rejections_[lib::error_name(code)];
+  if (gate_.open(monotonic_ns())) {
+    const std::uint64_t held_back = gate_.take_suppressed();
+    spdlog::warn("refused pid {} uid {}: {}{}", session.peer.pid, session.peer.uid, sentence,
+                 held_back == 0 ? ""
+                                : " (and " + std::to_string(held_back) + " more, not logged)");
+  }
+  if (!answer) return;
+  const lib::AttachReply reply = attach_refusal(code, sentence);
+  lib::send_message(session.fd.get(), &reply, sizeof(reply));
+}
+
+void Sessions::close(int fd) {
+  const auto found = sessions_.find(fd);
+  if (found == sessions_.end()) return;
+  const std::uint32_t client = found->second.client;
+  if (client == 0) pending_.erase(found->second.pending);
+  loop_.unwatch(fd);
+  sessions_.erase(found);
+  fd_of_client_.erase(client);
+  arm();
+  if (client != 0) hooks_.hung_up(client);
+}
+
+void Sessions::client_gone(std::uint32_t client) {
+  const auto found = fd_of_client_.find(client);
+  if (found == fd_of_client_.end()) return;
+  const int fd = found->second;
+  fd_of_client_.erase(found);
+  loop_.unwatch(fd);
+  sessions_.erase(fd);
+}
+
+void Sessions::touch(Session& session) {
+  session.heard_ns = monotonic_ns();
+  if (session.client == 0) pending_.splice(pending_.end(), pending_, session.pending);
+}
+
+void Sessions::drop_silent() {
+  const std::uint64_t now = monotonic_ns();
+  while (!pending_.empty()) {
+    const Session& oldest = sessions_.at(pending_.front());
+    if (now - oldest.heard_ns < static_cast<std::uint64_t>(kPatience.count())) break;
+    reject(oldest, ErrorCode::kTimedOut, "nothing was said for 5 s", true);
+    close(pending_.front());
+  }
+  arm();
+}
+
+// A timer only while somebody has not attached.
+void Sessions::arm() {
+  if (pending_.empty()) {
+    loop_.cancel(std::exchange(silence_timer_, 0));
+    return;
+  }
+  if (silence_timer_ != 0) return;
+  const std::uint64_t silent = monotonic_ns() - sessions_.at(pending_.front()).heard_ns;
+  const auto patience = static_cast<std::uint64_t>(kPatience.count());
+  silence_timer_ =
+      loop_.after(std::chrono::nanoseconds(patience - std::min(silent, patience)), [this] {
+        silence_timer_ = 0;
+        drop_silent();
+      });
+}
+
+}  // namespace zeropool::daemon

@@ -1,0 +1,74 @@
+#include "daemon/statistics.hpp"
+
+#include "daemon/order_desk.hpp"
+#include "daemon/thread_counters.hpp"
+
+namespace zeropool::daemon {
+namespace {
+
+constexpr PageSize kPageSizes[] = {PageSize::kHuge1GiB, PageSize::kHuge2MiB, PageSize::kThp,
+                                   PageSize::kSmall4KiB};
+
+std::uint64_t entry(const std::vector<std::uint64_t>& by_ring, std::size_t ring) {
+  return ring < by_ring.size() ? by_ring[ring] : 0;
+}
+
+// Every step down is there from the start, so that the first fallback is seen as an increase.
+void add_page_fallbacks(const PoolMemory& memory, PoolStatistics& pool) {
+  for (const PageSize from : kPageSizes) {
+    for (const PageSize to : kPageSizes) {
+      if (from == to) continue;
+      const std::uint64_t count = memory.page_fallbacks(from, to);
+      if (from < to || count > 0) pool.page_fallbacks[{from, to}] = count;
+    }
+  }
+}
+
+void add_rings(const Pool& pool, PoolStatistics& statistics) {
+  const PoolMemory& memory = *pool.memory;
+  const lib::ControlPlan& plan = memory.plan();
+  statistics.rings.resize(plan.rings.size());
+  add_thread_counters(memory.view(), plan, statistics);
+  for (std::uint32_t number = 0; number < statistics.rings.size(); ++number) {
+    RingStatistics& ring = statistics.rings[number];
+    const lib::RingPlan& ring_plan = plan.rings[number];
+    ring.arena = ring_plan.arena;
+    ring.node = plan.shape.arenas[ring_plan.arena].node;
+    ring.class_bytes = ring_plan.class_bytes;
+    settle_states(ring,
+                  RingSupply{
+                      .published = memory.published_slots(number),
+                      .cold = memory.cold_slots_estimate(number),
+                      .reclaimed_held = entry(pool.counters.reclaimed_held, number),
+                      .reclaimed_in_transit = entry(pool.counters.reclaimed_in_transit, number),
+                  });
+  }
+}
+
+}  // namespace
+
+PoolStatistics collect_pool_statistics(const Pool& pool, Budget& budget) {
+  PoolMemory& memory = *pool.memory;
+  const lib::ControlPlan& plan = memory.plan();
+  PoolStatistics statistics;
+  statistics.name = memory.name();
+  const PoolAccount account = budget.snapshot(memory.account());
+  statistics.committed_bytes = account.committed_bytes;
+  statistics.limit_bytes = account.limit_bytes;
+  statistics.reserved_bytes = account.reserved_bytes;
+  statistics.metadata_bytes = memory.metadata_bytes();
+  if (pool.orders) statistics.orders_waiting = pool.orders->waiting();
+  statistics.trims = memory.trims();
+  statistics.trimmed_bytes = memory.trimmed_bytes();
+  add_page_fallbacks(memory, statistics);
+  for (std::uint32_t number = 0; number < plan.shape.arenas.size(); ++number) {
+    const lib::PoolShape::Arena& arena = plan.shape.arenas[number];
+    statistics.arenas.push_back({arena.node, arena.page_kind, memory.committed_bytes(number)});
+  }
+  add_rings(pool, statistics);
+  statistics.clients = pool.clients;
+  statistics.counters = pool.counters;
+  return statistics;
+}
+
+}  // namespace zeropool::daemon

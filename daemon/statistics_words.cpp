@@ -1,0 +1,41 @@
+#include "daemon/statistics_words.hpp"
+
+#include "zeropool/lib/thread_record.hpp"
+
+namespace zeropool::daemon {
+
+const char* page_size_word(PageSize size) {
+  switch (size) {
+    case PageSize::kHuge1GiB: return "1GiB";
+    case PageSize::kHuge2MiB: return "2MiB";
+    case PageSize::kThp: return "thp";
+    case PageSize::kSmall4KiB: return "4KiB";
+  }
+  return "unknown";
+}
+
+const char* page_size_word(lib::PageKind kind) {
+  switch (kind) {
+    case lib::PageKind::kGiant1GiB: return "1GiB";
+    case lib::PageKind::kHuge2MiB: return "2MiB";
+    case lib::PageKind::kTransparent: return "thp";
+    case lib::PageKind::kSmall4KiB: return "4KiB";
+  }
+  return "unknown";
+}
+
+const char* failure_word(std::uint32_t reason) {
+  switch (static_cast<lib::FailureReason>(reason)) {
+    case lib::FailureReason::kBudgetExhausted: return "budget_exhausted";
+    case lib::FailureReason::kQuotaExceeded: return "quota_exceeded";
+    case lib::FailureReason::kTimedOut: return "timed_out";
+    case lib::FailureReason::kWouldWait: return "would_wait";
+    case lib::FailureReason::kNoDaemon: return "no_daemon";
+    case lib::FailureReason::kTooManyOrders: return "too_many_orders";
+    case lib::FailureReason::kInvalidSize: return "invalid_size";
+    case lib::FailureReason::kOther: return "other";
+  }
+  return "other";
+}
+
+}  // namespace zeropool::daemon

@@ -1,0 +1,17 @@
+#pragma once
+// The words that metrics, status page and zeropoolctl use for what statistics.hpp numbers.
+//
+// Thread safety: functions of their arguments.
+
+#include <cstdint>
+
+#include "daemon/config.hpp"
+#include "zeropool/lib/control_header.hpp"
+
+namespace zeropool::daemon {
+
+const char* page_size_word(PageSize size);  // as in the configuration: 1GiB, 2MiB, thp, 4KiB
+const char* page_size_word(lib::PageKind kind);
+const char* failure_word(std::uint32_t reason);  // of a lib::FailureReason; "other" beyond them
+
+}  // namespace zeropool::daemon

@@ -1,0 +1,113 @@
+#include "daemon/thread_counters.hpp"
+
+#include <algorithm>
+#include <atomic>
+
+namespace zeropool::daemon {
+namespace {
+
+// Relaxed everywhere: a figure that is one operation old is as true as a fresh one.
+template <typename T>
+T copy(const std::atomic<T>& word) {
+  return word.load(std::memory_order_relaxed);
+}
+
+// Slots in the magazine that a record names, if it is one of this ring and of the record's client.
+std::uint64_t slots_in(const lib::ControlView& view, const lib::RingPlan& plan, std::uint32_t cells,
+                       std::uint32_t named, lib::OwnerWord thread) {
+  if (named == 0) return 0;
+  const std::uint32_t number = named - 1;
+  if (number < plan.first_cell || number - plan.first_cell >= cells) return 0;
+  const lib::SharedMagazine& magazine = view.magazine(number);
+  const lib::OwnerWord owner{copy(magazine.owner)};
+  if (owner.in_ring() || owner.client() != thread.client()) return 0;  // T1: the record lags behind
+  return std::min(copy(magazine.count), plan.magazine_slots);
+}
+
+std::uint64_t cached_slots(const lib::ControlView& view, const lib::RingPlan& plan,
+                           std::uint32_t cells, const lib::SharedRingRecord& record,
+                           lib::OwnerWord thread) {
+  std::uint64_t slots = slots_in(view, plan, cells, copy(record.loaded), thread) +
+                        slots_in(view, plan, cells, copy(record.previous), thread);
+  const std::uint32_t spares = std::min(copy(record.spare_count), lib::kMaxSpares);
+  for (std::uint32_t i = 0; i < spares; ++i) {
+    slots += slots_in(view, plan, cells, copy(record.spares[i]), thread);
+  }
+  return slots;
+}
+
+void add_counters(const lib::SharedRingRecord& record, RingStatistics& ring) {
+  ring.tls_hits += copy(record.tls_hits);
+  ring.shared_hits += copy(record.shared_hits);
+  ring.allocations += copy(record.allocations);
+  ring.puts += copy(record.puts);
+  ring.ring_claims += copy(record.ring_claims);
+  ring.contention += copy(record.contention);
+  ring.released += copy(record.released);
+  ring.adopted += copy(record.adopted);
+  ring.remote_gets += copy(record.remote_gets);
+  ring.dropped += copy(record.dropped);
+  for (std::uint32_t i = 0; i < lib::kFailureReasons; ++i) {
+    ring.failures[i] += copy(record.failures[i]);
+  }
+}
+
+// A difference of counters that were read one after the other: below zero is zero.
+std::uint64_t not_negative(std::uint64_t difference) {
+  return static_cast<std::int64_t>(difference) < 0 ? 0 : difference;
+}
+
+}  // namespace
+
+std::uint64_t RingStatistics::gets() const {
+  std::uint64_t sum = tls_hits + shared_hits + allocations;
+  for (const std::uint64_t failed : failures) sum += failed;
+  return sum;
+}
+
+void add_thread_counters(const lib::ControlView& view, const lib::ControlPlan& plan,
+                         PoolStatistics& pool) {
+  const auto rings = static_cast<std::uint32_t>(std::min(pool.rings.size(), plan.rings.size()));
+  std::vector<std::uint32_t> cells(rings);
+  for (std::uint32_t ring = 0; ring < rings; ++ring) {
+    cells[ring] = std::min(view.descriptor(ring).cells_published.load(std::memory_order_acquire),
+                           plan.rings[ring].cell_capacity);
+  }
+  const std::uint32_t threads = std::min(
+      view.header().threads_published.load(std::memory_order_acquire), plan.shape.thread_capacity);
+  for (std::uint32_t number = 0; number < threads; ++number) {
+    lib::SharedThreadRecord& thread = view.thread(number);
+    const lib::OwnerWord owner{copy(thread.owner)};
+    if (!owner.in_ring()) ++pool.threads;
+    pool.stale_handles += copy(thread.stale_handles);
+    pool.double_puts += copy(thread.double_puts);
+    pool.foreign_puts += copy(thread.foreign_puts);
+    pool.orphaned_puts += copy(thread.orphaned_puts);
+    const lib::SharedRingRecord* records = lib::ControlView::rings_of(thread);
+    for (std::uint32_t ring = 0; ring < rings; ++ring) {
+      add_counters(records[ring], pool.rings[ring]);
+      if (owner.in_ring()) continue;
+      pool.rings[ring].cached +=
+          cached_slots(view, plan.rings[ring], cells[ring], records[ring], owner);
+    }
+  }
+}
+
+void settle_states(RingStatistics& ring, const RingSupply& supply) {
+  ring.published = supply.published;
+  std::uint64_t rest = supply.published;
+  const auto cut = [&rest](std::uint64_t wanted) {
+    const std::uint64_t taken = std::min(wanted, rest);
+    rest -= taken;
+    return taken;
+  };
+  const std::uint64_t served = ring.tls_hits + ring.shared_hits + ring.allocations;
+  ring.held =
+      cut(not_negative(served + ring.adopted - ring.puts - ring.released - supply.reclaimed_held));
+  ring.in_transit = cut(not_negative(ring.released - ring.adopted - supply.reclaimed_in_transit));
+  ring.cached = cut(ring.cached);
+  ring.cold = cut(supply.cold);
+  ring.free = rest;
+}
+
+}  // namespace zeropool::daemon

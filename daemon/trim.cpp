@@ -1,0 +1,208 @@
+// Slots out of the ring, extents out: withdrawing a slot is a get by the daemon.
+//
+//   1  choose extents all of whose slots seem to lie in magazines of the ring (a plain look, may be wrong)
+//   2  ledger: draining; drain_begin and drain_end tell clients to pass over magazines with their slots
+//   3  claim those magazines, take their slots out by get steps, put the others back by put steps
+//   4  an extent whose slots are all withdrawn: ledger: punching, punch, ledger: absent, refund
+//   5  the slots of the others go back into the ring; ledger: published
+//
+// After a kill in 2 to 5 the ledger says which extents were meant, and Absent marks which slots the daemon has.
+
+#include <algorithm>
+#include <numeric>
+
+#include "daemon/pool_memory_state.hpp"
+#include "zeropool/lib/slot_transfer.hpp"
+
+namespace zeropool::daemon {
+namespace {
+
+constexpr auto kPlain = std::memory_order_relaxed;
+constexpr std::uint64_t kMostExtents = 128;  // of one call: the loop must not stand still
+
+// Calls `visit` with each slot number below `bound` in a magazine of the ring that nobody owns.
+template <typename Visit>
+void for_each_entry(const lib::SharedMagazine& magazine, std::uint32_t most, std::uint32_t bound,
+                    Visit visit) {
+  if (magazine.owner.load(std::memory_order_acquire) != 0) return;
+  const std::uint32_t count = std::min(magazine.count.load(kPlain), most);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const std::uint32_t slot = magazine.slots[i].load(kPlain);
+    if (slot < bound) visit(slot);
+  }
+}
+
+}  // namespace
+
+TrimReport PoolMemory::State::trim(std::uint64_t wanted_bytes, std::uint32_t except_ring) {
+  TrimReport report;
+  std::vector<std::uint32_t> order(rings.size());
+  std::iota(order.begin(), order.end(), 0U);
+  std::vector<std::uint64_t> cold(rings.size());
+  for (const std::uint32_t ring : order) cold[ring] = cold_slots(ring) * plan.rings[ring].class_bytes;
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::uint32_t a, std::uint32_t b) { return cold[a] > cold[b]; });
+  for (const std::uint32_t ring : order) {
+    if (ring == except_ring) continue;
+    if (report.bytes >= wanted_bytes || report.extents >= kMostExtents) break;
+    trim_ring(ring, wanted_bytes - report.bytes, report);
+  }
+  if (report.extents > 0) ++trims;
+  trimmed_bytes += report.bytes;
+  return report;
+}
+
+void PoolMemory::State::trim_ring(std::uint32_t ring, std::uint64_t wanted_bytes, TrimReport& report) {
+  const lib::RingPlan& from = plan.rings[ring];
+  const std::uint64_t most = std::min(kMostExtents - report.extents,
+                                      (wanted_bytes - 1) / from.extent_bytes + 1);
+  const std::vector<std::uint32_t> extents = idle_extents(ring, most);
+  if (extents.empty()) return;
+  std::vector<bool> chosen(from.extent_count, false);
+  for (const std::uint32_t extent : extents) {
+    chosen[extent] = true;
+    set_extent_state(ring, extent, ExtentState::kDraining);
+  }
+  // They are highest first; the words bound them, with what lies between.
+  lib::RingDescriptor& descriptor = view.descriptor(ring);
+  descriptor.drain_begin.store(slots_touching(from, extents.back()).begin, kPlain);
+  descriptor.drain_end.store(slots_touching(from, extents.front()).end, std::memory_order_release);
+  const std::vector<std::uint32_t> withdrawn = withdraw(ring, chosen);
+  descriptor.drain_end.store(0, std::memory_order_release);
+  descriptor.drain_begin.store(0, kPlain);
+
+  const std::vector<bool> pinned = pinned_extents(ring);
+  for (const std::uint32_t extent : extents) {
+    if (!pinned[extent] && is_withdrawn(ring, extent)) {
+      if (!punch_extent(ring, extent)) continue;
+      ++report.extents;
+      report.bytes += from.extent_bytes;
+    } else {
+      set_extent_state(ring, extent, ExtentState::kPublished);
+    }
+  }
+  std::vector<std::uint32_t> kept;
+  for (const std::uint32_t slot : withdrawn) {
+    if (is_publishable(ring, slot)) kept.push_back(slot);
+  }
+  put_in_ring(ring, kept);
+}
+
+// Published extents all of whose slots in service lie in the ring, as it seems; highest first.
+std::vector<std::uint32_t> PoolMemory::State::idle_extents(std::uint32_t ring, std::uint64_t most) const {
+  const RingState& state = rings[ring];
+  const lib::RingPlan& from = plan.rings[ring];
+  const lib::SharedRingView shared = ring_view(ring);
+  if (state.slots_published == 0) return {};
+  const std::uint32_t extents = last_extent_of(from, state.slots_published - 1) + 1;
+  std::vector<std::uint32_t> missing(std::min(extents, from.extent_count), 0);
+  std::vector<bool> seen = state.in_service;  // in service and not yet seen in the ring
+  const auto each_extent = [&](std::uint32_t slot, auto&& change) {
+    const std::uint32_t first = first_extent_of(from, slot);
+    const std::uint32_t last = last_extent_of(from, slot);
+    change(first);
+    if (last != first) change(last);
+  };
+  for (std::uint32_t cell = 0; cell < state.cells_published; ++cell) {
+    for_each_entry(shared.cells[cell], from.magazine_slots, state.slots_published,
+                   [&](std::uint32_t slot) { seen[slot] = false; });
+  }
+  for (std::uint32_t slot = 0; slot < state.slots_published; ++slot) {
+    if (seen[slot]) each_extent(slot, [&](std::uint32_t extent) { ++missing[extent]; });
+  }
+  const std::vector<bool> pinned = pinned_extents(ring);
+  std::vector<std::uint32_t> found;
+  for (std::uint32_t extent = static_cast<std::uint32_t>(missing.size()); extent-- > 0;) {
+    if (found.size() >= most) break;
+    if (missing[extent] == 0 && !pinned[extent] && extent_state(ring, extent) == ExtentState::kPublished) {
+      found.push_back(extent);
+    }
+  }
+  return found;
+}
+
+std::vector<bool> PoolMemory::State::pinned_extents(std::uint32_t ring) const {
+  const lib::RingPlan& from = plan.rings[ring];
+  std::vector<bool> pinned(from.extent_count, false);
+  const auto* pins = reinterpret_cast<const lib::PinCell<std::atomic>*>(view.base() + plan.pins_offset);
+  for (std::uint32_t i = 0; i < tables[kPins].published; ++i) {
+    if (pins[i].owner.load(std::memory_order_acquire) == 0 || pins[i].ring.load(kPlain) != ring) continue;
+    const std::uint32_t first = pins[i].first_slot.load(kPlain);
+    const std::uint32_t count = pins[i].slot_count.load(kPlain);
+    if (first >= from.slot_capacity || count == 0) continue;
+    const std::uint32_t last = std::min<std::uint32_t>(count - 1, from.slot_capacity - 1 - first) + first;
+    for (std::uint32_t e = first_extent_of(from, first); e <= last_extent_of(from, last); ++e) pinned[e] = true;
+  }
+  return pinned;
+}
+
+// Takes the slots of the chosen extents out of the ring's magazines. What it got, each once.
+std::vector<std::uint32_t> PoolMemory::State::withdraw(std::uint32_t ring, const std::vector<bool>& chosen) {
+  const RingState& state = rings[ring];
+  const lib::RingPlan& from = plan.rings[ring];
+  const lib::SharedRingView shared = ring_view(ring);
+  std::vector<std::uint32_t> withdrawn;
+  for (std::uint32_t cell = 0; cell < state.cells_published; ++cell) {
+    bool wanted = false;
+    for_each_entry(shared.cells[cell], from.magazine_slots, state.slots_published, [&](std::uint32_t slot) {
+      wanted = wanted || chosen[first_extent_of(from, slot)] || chosen[last_extent_of(from, slot)];
+    });
+    if (wanted) withdraw_from(ring, cell, chosen, withdrawn);
+  }
+  return withdrawn;
+}
+
+void PoolMemory::State::withdraw_from(std::uint32_t ring, std::uint32_t cell, const std::vector<bool>& chosen,
+                                      std::vector<std::uint32_t>& withdrawn) {
+  RingState& state = rings[ring];
+  const lib::RingPlan& from = plan.rings[ring];
+  lib::SharedBatchRing shared(ring_view(ring));
+  const lib::SharedRingView& seen = shared.view();
+  const lib::OwnerWord me = lib::OwnerWord::daemon();
+  if (!shared.try_claim(cell, me)) return;
+  const std::uint64_t absent = lib::Mark::holder_bits(lib::SlotState::kAbsent, 0);
+  std::vector<std::uint32_t> others;
+  for (std::uint32_t i = 0; i < lib::kMaxMagazineSlots; ++i) {
+    std::uint32_t slot = lib::kNone;
+    lib::Mark mark;
+    const auto outcome =
+        lib::take_slot(seen.cells[cell], seen.slots, state.slots_published, absent, slot, mark);
+    if (outcome == lib::TakeOutcome::kEmpty) break;
+    // A forged entry for a slot that is not in the ring's service gives nobody anything.
+    if (outcome == lib::TakeOutcome::kDropped || !state.in_service[slot]) continue;
+    state.in_service[slot] = false;
+    --state.slots_in_service;
+    const bool wanted = chosen[first_extent_of(from, slot)] || chosen[last_extent_of(from, slot)];
+    (wanted ? withdrawn : others).push_back(slot);
+  }
+  shared.release_cold(cell, me);
+  put_in_ring(ring, others);
+}
+
+// E1, P3
+bool PoolMemory::State::is_withdrawn(std::uint32_t ring, std::uint32_t extent) const {
+  const RingState& state = rings[ring];
+  const SlotRange slots = slots_touching(plan.rings[ring], extent);
+  for (std::uint32_t slot = slots.begin; slot < slots.end && slot < state.slots_published; ++slot) {
+    if (state.in_service[slot]) return false;
+  }
+  return true;
+}
+
+bool PoolMemory::State::punch_extent(std::uint32_t ring, std::uint32_t extent) {
+  RingState& state = rings[ring];
+  const std::uint64_t bytes = plan.rings[ring].extent_bytes;
+  set_extent_state(ring, extent, ExtentState::kPunching);
+  std::erase_if(state.stranded, [&](std::uint32_t slot) {
+    return first_extent_of(plan.rings[ring], slot) == extent || last_extent_of(plan.rings[ring], slot) == extent;
+  });
+  // Here, not by the commit thread: a punch takes microseconds, its queue may hold gigabytes of commits.
+  if (punch_range(extent_range(ring, extent)).outcome != CommitOutcome::kDone) return false;  // stays punching
+  set_extent_state(ring, extent, ExtentState::kAbsent);
+  state.lowest_absent = std::min(state.lowest_absent, extent);
+  arenas[plan.rings[ring].arena].committed_bytes -= bytes;
+  refund(bytes);
+  return true;
+}
+
+}  // namespace zeropool::daemon

@@ -1,0 +1,59 @@
+#pragma once
+// What everybody in a pool may know of a client, and the cells of shares and pins.
+//
+// Thread safety: identity is written by the daemon before it answers the attach; charges by the client's
+// threads. The daemon's own truth about a client is in its ledger.
+
+#include <atomic>
+#include <cstdint>
+
+#include <zeropool/lib/layout_constants.hpp>
+
+namespace zeropool::lib {
+
+template <template <typename> class Atom>
+struct alignas(128) ClientRecord {
+  Atom<std::uint64_t> owner;          // OwnerWord of kind kThread, thread 0; 0: free
+  Atom<std::uint32_t> pid;
+  Atom<std::uint32_t> uid;
+  Atom<std::uint64_t> charged_bytes;  // held and cached: changes at claim, release, hand-off and adopt
+  Atom<std::uint64_t> reserved[5];
+  char name[kClientNameBytes];
+  Atom<std::uint64_t> reserved_line[4];
+};
+
+// A slot with several readers: each hold is a word of its own, so that each can be reclaimed.
+inline constexpr std::uint32_t kShareHolders = 28;
+template <template <typename> class Atom>
+struct alignas(256) ShareCell {
+  Atom<std::uint64_t> owner;  // OwnerWord of the client that shares; 0: free
+  Atom<std::uint64_t> slot;   // {generation: 40, unused: 24}
+  Atom<std::uint32_t> ring;
+  Atom<std::uint32_t> number;
+  Atom<std::uint64_t> note;   // TransitNote: size and type tag
+  Atom<std::uint64_t> holders[kShareHolders];  // {client: 20, epoch: 8, holds: 32}
+};
+
+// Pages that must not move or be released while the client lives.
+template <template <typename> class Atom>
+struct alignas(kCacheLine) PinCell {
+  Atom<std::uint64_t> owner;  // OwnerWord; 0: free
+  Atom<std::uint32_t> ring;
+  Atom<std::uint32_t> first_slot;
+  Atom<std::uint32_t> slot_count;
+  Atom<std::uint32_t> flags;
+  Atom<std::uint64_t> reserved[5];
+};
+
+// The largest holders of a pool, for the sentence of `budget_exhausted`. Written by the daemon, odd `version`
+// while it writes.
+inline constexpr std::uint32_t kTopHolders = 6;
+template <template <typename> class Atom>
+struct TopHolder {
+  Atom<std::uint64_t> bytes;
+  Atom<std::uint32_t> pid;
+  Atom<std::uint32_t> reserved;
+  Atom<std::uint64_t> name[4];  // kClientNameBytes of text
+};
+
+}  // namespace zeropool::lib

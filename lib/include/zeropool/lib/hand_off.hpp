@@ -1,0 +1,51 @@
+#pragma once
+// A slot's way from one process to another: release -> handle -> adopt.
+//
+// Thread safety: any number of adopters may race for a handle; the CAS of the mark lets one win.
+// Invariants:
+//   H1  Each release starts a new generation, so a handle names one hand-off and no other.
+//   H2  The note is written before the mark, and read before the CAS that adopts.
+// Edges:
+//   H-release: the CAS Held -> InTransit (release) carries the buffer's bytes and the note; pairs with
+//   H-adopt:   the CAS InTransit -> Held (acquire).
+// Crash safety:
+//   release  CAS mark Held by A -> InTransit from A — COMMIT   comes back by lease, receiver's death, or adopter
+//   adopt    CAS mark InTransit -> Held by B — COMMIT          B's: reclaimed by mark
+
+#include <atomic>
+#include <cstdint>
+
+#include <zeropool/lib/slot_mark.hpp>
+
+namespace zeropool::lib {
+
+// `held` is the mark that names the caller. False: the slot is not the caller's. On success `generation` is the
+// handle's.
+template <template <typename> class Atom>
+bool begin_hand_off(SlotWords<Atom>& slot, Mark held, TransitNote note,
+                    std::uint64_t& generation) noexcept {
+  if (slot.mark.load(std::memory_order_relaxed) != held.word) return false;
+  slot.note.store(note.word, std::memory_order_relaxed);
+  const Mark transit = held.next(SlotState::kInTransit, held.client());
+  std::uint64_t expected = held.word;
+  if (!slot.mark.compare_exchange_strong(expected, transit.word, std::memory_order_release,
+                                         std::memory_order_relaxed)) {  // H-release — COMMIT
+    return false;
+  }
+  generation = transit.generation();
+  return true;
+}
+
+// False: the handle is stale (adopted already, taken back, expired, or forged).
+template <template <typename> class Atom>
+bool end_hand_off(SlotWords<Atom>& slot, std::uint64_t generation, std::uint32_t adopter,
+                  TransitNote& note) noexcept {
+  Mark found{slot.mark.load(std::memory_order_acquire)};
+  if (found.state() != SlotState::kInTransit || found.generation() != generation) return false;
+  note = TransitNote{slot.note.load(std::memory_order_relaxed)};
+  return slot.mark.compare_exchange_strong(
+      found.word, found.with_holder(SlotState::kHeld, adopter).word, std::memory_order_acquire,
+      std::memory_order_relaxed);  // H-adopt — COMMIT
+}
+
+}  // namespace zeropool::lib

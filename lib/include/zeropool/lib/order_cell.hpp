@@ -1,0 +1,94 @@
+#pragma once
+// An order: a client's request for slots that the ring does not have.
+//
+//   word: 63         32 31  28 27    20 19            0
+//         [ sequence   ][ state ][ epoch ][ client      ]
+//
+// Thread safety: the word changes by CAS only; the other fields belong to the client while Writing, and to
+// nobody but readers after that (`refusal`, `first_granted`: the daemon's).
+//
+//   step       action                                          after a kill here
+//   take       CAS Free -> Writing, sequence + 1               reclaim frees a Writing cell of a dead client
+//   post       CAS Writing -> Posted (release: pairs with O1)  reclaim cancels it
+//   grant 1    owner word of each magazine = grant(order, seq) recovery: grants whose order is not Granted
+//                                                              with that sequence go back to the ring
+//   grant 2    CAS Posted -> Granted (release: O2) — COMMIT    the client's; reclaimed by the owner words
+//   refuse     CAS Posted -> Refused                           the client frees the cell
+//   cancel     CAS Posted -> Free by the client — COMMIT       a grant under way fails its CAS and goes back
+//   accept     CAS owner grant -> thread, each magazine        the rest is reclaimed by the owner words
+//   end        word = Free, the sequence kept
+//
+// O1: the daemon's load of the word, acquire. O2 pairs with the client's load of the word, acquire.
+
+#include <atomic>
+#include <cstdint>
+
+#include <zeropool/lib/layout_constants.hpp>
+
+namespace zeropool::lib {
+
+enum class OrderState : std::uint32_t {
+  kFree = 0,
+  kWriting = 1,
+  kPosted = 2,
+  kGranted = 3,
+  kRefused = 4,
+};
+
+struct OrderWord {
+  std::uint64_t word = 0;
+
+  static constexpr OrderWord make(std::uint32_t sequence, OrderState state, std::uint32_t client,
+                                  std::uint32_t epoch) noexcept {
+    return OrderWord{(std::uint64_t{sequence} << 32) | (static_cast<std::uint64_t>(state) << 28) |
+                     (std::uint64_t{epoch & 0xffU} << kClientIdBits) | client};
+  }
+  constexpr std::uint32_t sequence() const noexcept { return static_cast<std::uint32_t>(word >> 32); }
+  constexpr OrderState state() const noexcept {
+    return static_cast<OrderState>((word >> 28) & 0xf);
+  }
+  constexpr std::uint32_t client() const noexcept {
+    return static_cast<std::uint32_t>(word & ((1U << kClientIdBits) - 1));
+  }
+  constexpr std::uint32_t epoch() const noexcept {
+    return static_cast<std::uint32_t>((word >> kClientIdBits) & 0xff);
+  }
+  constexpr OrderWord with_state(OrderState state) const noexcept {
+    return make(sequence(), state, client(), epoch());
+  }
+  constexpr OrderWord freed() const noexcept { return make(sequence(), OrderState::kFree, 0, 0); }
+
+  friend constexpr bool operator==(OrderWord, OrderWord) = default;
+};
+
+// {class: 6, count: 26}: so many slots of that class.
+struct OrderItem {
+  std::uint32_t word = 0;
+  static constexpr std::uint32_t kMaxCount = (1U << 26) - 1;
+  static constexpr OrderItem make(std::uint32_t cls, std::uint32_t count) noexcept {
+    return OrderItem{(cls << 26) | count};
+  }
+  constexpr std::uint32_t cls() const noexcept { return word >> 26; }
+  constexpr std::uint32_t count() const noexcept { return word & kMaxCount; }
+};
+
+inline constexpr std::uint32_t kOrderAsync = 1;      // wake by the client's eventfd, not by futex
+inline constexpr std::uint32_t kOrderOneNode = 2;    // only from `arena`
+
+template <template <typename> class Atom>
+struct alignas(256) OrderCell {
+  Atom<std::uint64_t> word;           // OrderWord
+  Atom<std::uint32_t> wake;           // futex: grows by one at each grant and refusal
+  Atom<std::uint32_t> item_count;
+  Atom<std::uint64_t> deadline_ns;    // CLOCK_MONOTONIC
+  Atom<std::uint64_t> posted_ns;      // CLOCK_MONOTONIC
+  Atom<std::uint64_t> cookie;         // the client's own, for async gets
+  Atom<std::uint32_t> flags;
+  Atom<std::uint32_t> arena;          // where the orderer runs
+  Atom<std::uint32_t> first_granted;  // 1 + the pool-wide number of the first granted magazine
+  Atom<std::uint32_t> refusal;        // an ErrorCode: why it is refused, or why it still waits
+  Atom<std::uint64_t> reserved[9];
+  Atom<std::uint32_t> items[kMaxClasses];  // OrderItem
+};
+
+}  // namespace zeropool::lib

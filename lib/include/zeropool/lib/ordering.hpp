@@ -1,0 +1,15 @@
+#pragma once
+// Ordering within one thread.
+//
+// A kill falls between two instructions, so what a dead thread wrote is a prefix of its program: between the
+// steps of get and put only the compiler has to be held back. The edges between threads are carried by the
+// acquire and release operations named in batch_ring.hpp, hand_off.hpp and order_cell.hpp.
+
+#include <atomic>
+
+namespace zeropool::lib {
+
+// Stops the compiler, not the processor, from moving accesses across it.
+inline void program_order() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
+
+}  // namespace zeropool::lib
