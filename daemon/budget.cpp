@@ -7,7 +7,9 @@ namespace zeropool::daemon {
 namespace {
 
 // 0 where the difference would be negative.
-std::uint64_t less(std::uint64_t from, std::uint64_t bytes) { return from > bytes ? from - bytes : 0; }
+std::uint64_t less(std::uint64_t from, std::uint64_t bytes) {
+  return from > bytes ? from - bytes : 0;
+}
 
 }  // namespace
 

@@ -3,7 +3,8 @@
 //
 // Thread safety: every function may be called from any thread (one mutex; never on a hit's path).
 // Invariants:
-//   U1  committed() <= budget() after every charge (a smaller budget by reload only refuses further charges).
+//   U1  committed() <= budget() after every charge (a smaller budget by reload only refuses further
+//       charges).
 //   U2  A charge of one pool never takes what another's reservation still guarantees:
 //       committed + sum over the others of max(0, reserved - committed) <= budget.
 
@@ -28,7 +29,8 @@ class Budget {
  public:
   explicit Budget(std::uint64_t budget_bytes);
 
-  PoolAccount& open_account(std::string name, std::uint64_t reserved_bytes, std::uint64_t limit_bytes);
+  PoolAccount& open_account(std::string name, std::uint64_t reserved_bytes,
+                            std::uint64_t limit_bytes);
   // Refunds what it still has. No reference to it may be used afterwards.
   void close_account(PoolAccount& account);
   ChargeOutcome charge(PoolAccount& account, std::uint64_t bytes);

@@ -1,11 +1,10 @@
 #include "daemon/commit.hpp"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <fcntl.h>
+#include <sys/mman.h>
 
 #include "zeropool/lib/control_plan.hpp"
 
@@ -26,9 +25,8 @@ int completed(Call call) noexcept {
 }
 
 int allocate(int fd, std::uint64_t offset, std::uint64_t bytes) noexcept {
-  return completed([&] {
-    return ::fallocate(fd, 0, static_cast<off_t>(offset), static_cast<off_t>(bytes));
-  });
+  return completed(
+      [&] { return ::fallocate(fd, 0, static_cast<off_t>(offset), static_cast<off_t>(bytes)); });
 }
 
 int advise(std::byte* at, std::uint64_t bytes, int advice) noexcept {
@@ -39,20 +37,23 @@ bool is_hugetlb(lib::PageKind kind) noexcept {
   return kind == lib::PageKind::kGiant1GiB || kind == lib::PageKind::kHuge2MiB;
 }
 
-// Backs [offset, offset + bytes) of the segment by pages, and this process's mapping of it where that is what
+// Backs [offset, offset + bytes) of the segment by pages, and this process's mapping of it where
+// that is what
 // brings huge pages or shared page tables.
 int commit_chunk(const CommitRange& range, std::uint64_t offset, std::uint64_t bytes) noexcept {
   if (range.page_kind == lib::PageKind::kSmall4KiB) return allocate(range.fd, offset, bytes);
   std::byte* const at = range.mapping + offset;
   if (range.page_kind == lib::PageKind::kTransparent) {
-    // Holes first: tmpfs gives huge pages to advised faults, seldom to fallocate. The advice may be refused
+    // Holes first: tmpfs gives huge pages to advised faults, seldom to fallocate. The advice may be
+    // refused
     // (no transparent huge pages in this kernel): then these are small pages.
     advise(at, bytes, MADV_HUGEPAGE);
     const int error = advise(at, bytes, MADV_POPULATE_WRITE);
     return error == EINVAL ? allocate(range.fd, offset, bytes) : error;
   }
   if (const int error = allocate(range.fd, offset, bytes); error != 0) return error;
-  // Fills the page tables that clients share; a kernel before 5.14 has no such advice, and they fault instead.
+  // Fills the page tables that clients share; a kernel before 5.14 has no such advice, and they
+  // fault instead.
   const int error = advise(at, bytes, MADV_POPULATE_WRITE);
   return error == EINVAL ? 0 : error;
 }

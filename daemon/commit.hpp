@@ -1,11 +1,14 @@
 #pragma once
 // Commits and punches a byte range of a segment: the only place that makes memory come and go.
 //
-// Thread safety: functions; any thread, but the memory policy that decides on the node is the calling thread's
+// Thread safety: functions; any thread, but the memory policy that decides on the node is the
+// calling thread's
 // (commit_thread.hpp binds itself).
 // Invariants:
-//   K1  commit_range is all or nothing: what a failed commit got is punched out again (hugetlb keeps it).
-//   K2  Before each chunk of ordinary memory the guard is asked, so that a full node or cgroup is an answer
+//   K1  commit_range is all or nothing: what a failed commit got is punched out again (hugetlb
+//       keeps it).
+//   K2  Before each chunk of ordinary memory the guard is asked, so that a full node or cgroup is
+//       an answer
 //       and not the OOM killer.
 // Errors: CommitResult; nothing throws.
 
@@ -26,7 +29,7 @@ struct CommitRange {
   std::uint64_t offset = 0;  // offset and bytes: multiples of the page size
   std::uint64_t bytes = 0;
   lib::PageKind page_kind = lib::PageKind::kSmall4KiB;
-  std::uint32_t node = 0;    // the node's id
+  std::uint32_t node = 0;  // the node's id
 };
 
 enum class CommitOutcome {

@@ -1,18 +1,18 @@
 #include "daemon/commit_thread.hpp"
 
-#include <pthread.h>
-#include <signal.h>
-#include <spdlog/spdlog.h>
-#include <sys/eventfd.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <utility>
+
+#include <spdlog/spdlog.h>
 
 namespace zeropool::daemon {
 namespace {
@@ -22,7 +22,8 @@ constexpr int kPolicyBind = 2;  // MPOL_BIND
 constexpr std::size_t kMostNodes = 1024;
 constexpr std::size_t kWordBits = sizeof(unsigned long) * CHAR_BIT;
 
-// With every signal blocked from its first instruction on: the mask is inherited from the creating thread.
+// With every signal blocked from its first instruction on: the mask is inherited from the creating
+// thread.
 template <typename Function>
 std::thread start_without_signals(Function function) {
   sigset_t all;
@@ -160,10 +161,11 @@ void CommitThread::bind(std::uint32_t node) {
     bound_node_ = node;
     return;
   }
-  // Containers without CAP_SYS_NICE may filter the call: the kernel then places by where this thread runs.
+  // Containers without CAP_SYS_NICE may filter the call: the kernel then places by where this
+  // thread runs.
   bind_refused_ = errno == EPERM || errno == ENOSYS;
-  spdlog::warn("set_mempolicy(MPOL_BIND, node {}) failed: {}; memory may come from another node", node,
-               std::strerror(errno));
+  spdlog::warn("set_mempolicy(MPOL_BIND, node {}) failed: {}; memory may come from another node",
+               node, std::strerror(errno));
 }
 
 void CommitThread::ring() noexcept {

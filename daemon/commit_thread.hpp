@@ -1,8 +1,10 @@
 #pragma once
-// The one thread that commits and punches memory, so that the loop never waits for a page to be zeroed and the
+// The one thread that commits and punches memory, so that the loop never waits for a page to be
+// zeroed and the
 // memory policy that decides on the node is that thread's alone.
 //
-// Thread safety: submit, run_now, forget and deliver belong to the loop thread; the rest happens behind them.
+// Thread safety: submit, run_now, forget and deliver belong to the loop thread; the rest happens
+// behind them.
 // Invariants:
 //   W1  Jobs are worked off in the order of their submission; run_now goes before those that wait.
 //   W2  A completion runs on the thread that calls deliver(), never after forget() of its owner.
@@ -32,7 +34,8 @@ struct CommitJob {
 
 class CommitThread {
  public:
-  // `bind_nodes`: the machine has more than one node, so the thread binds itself before each commit.
+  // `bind_nodes`: the machine has more than one node, so the thread binds itself before each
+  // commit.
   explicit CommitThread(bool bind_nodes, MemoryGuard guard = MemoryGuard());
   ~CommitThread();  // finishes the job in hand, drops those that wait
   CommitThread(const CommitThread&) = delete;
@@ -47,7 +50,8 @@ class CommitThread {
   std::size_t deliver();
   // Waits until every job submitted so far is done, and delivers. For tests and for shutting down.
   void finish();
-  // Drops the waiting jobs and completions of `owner`, and waits for its job in hand. Its segments may go then.
+  // Drops the waiting jobs and completions of `owner`, and waits for its job in hand. Its segments
+  // may go then.
   void forget(const void* owner);
 
  private:
@@ -70,7 +74,7 @@ class CommitThread {
   const bool bind_nodes_;
   MemoryGuard guard_;
   lib::UniqueFd completion_fd_;
-  std::uint32_t bound_node_;     // the thread's own
+  std::uint32_t bound_node_;  // the thread's own
   bool bind_refused_ = false;
 
   std::mutex mutex_;

@@ -1,8 +1,9 @@
 // Extents in: charged, announced in the ledger, committed behind the loop's back, then published.
 
-#include <spdlog/spdlog.h>
-
+#include <algorithm>
 #include <cstring>
+
+#include <spdlog/spdlog.h>
 
 #include "daemon/pool_memory_state.hpp"
 
@@ -18,7 +19,8 @@ ExtentState PoolMemory::State::extent_state(std::uint32_t ring, std::uint32_t ex
   return services.ledger.extent(ledger_pool, rings[ring].first_extent + extent);
 }
 
-void PoolMemory::State::set_extent_state(std::uint32_t ring, std::uint32_t extent, ExtentState state) {
+void PoolMemory::State::set_extent_state(std::uint32_t ring, std::uint32_t extent,
+                                         ExtentState state) {
   services.ledger.set_extent(ledger_pool, rings[ring].first_extent + extent, state);
 }
 
@@ -57,7 +59,8 @@ std::uint64_t PoolMemory::State::slots_gained(std::uint32_t ring, std::uint32_t 
   return gained;
 }
 
-GrowOutcome PoolMemory::State::grow(std::uint32_t ring, std::uint64_t slots, std::uint64_t most_bytes) {
+GrowOutcome PoolMemory::State::grow(std::uint32_t ring, std::uint64_t slots,
+                                    std::uint64_t most_bytes) {
   if (ring >= rings.size()) return GrowOutcome::kRegionFull;
   RingState& state = rings[ring];
   state.demanded = true;
@@ -97,7 +100,8 @@ GrowOutcome PoolMemory::State::begin_extent(std::uint32_t ring, std::uint32_t ex
   // The extent is charged first, so that its metadata is asked for only when it comes.
   ChargeOutcome outcome = charge(bytes);
   if (outcome != ChargeOutcome::kCharged) return refusal(outcome);
-  const std::uint32_t high = std::max(state.slot_high, slots_touching(plan.rings[ring], extent).end);
+  const std::uint32_t high =
+      std::max(state.slot_high, slots_touching(plan.rings[ring], extent).end);
   outcome = request(state.words, std::uint64_t{high} * sizeof(lib::SharedSlotWords));
   if (outcome == ChargeOutcome::kCharged) {
     outcome = request(state.cells, cell_bytes(ring, high, tables[kThreads].target));
@@ -130,7 +134,8 @@ void PoolMemory::State::extent_done(std::uint32_t ring, std::uint32_t extent,
   bool done = result.outcome == CommitOutcome::kDone;
   if (done) {
     // P2: words and magazines were asked for before it, by the same thread.
-    const std::uint32_t high = std::max(state.slots_published, slots_touching(plan.rings[ring], extent).end);
+    const std::uint32_t high =
+        std::max(state.slots_published.load(), slots_touching(plan.rings[ring], extent).end);
     if (!state.words.covers(std::uint64_t{high} * sizeof(lib::SharedSlotWords)) ||
         !state.cells.covers(cell_bytes(ring, high, tables[kThreads].published))) {
       set_extent_state(ring, extent, ExtentState::kPunching);
@@ -150,8 +155,9 @@ void PoolMemory::State::extent_done(std::uint32_t ring, std::uint32_t extent,
     refund(bytes);
     arena.full_until = std::chrono::steady_clock::now() + kFullFor;
     if (!arena.refused) {
-      spdlog::warn("pool {}: {} bytes could not be committed on node {}: {}", plan.shape.name, bytes,
-                   plan.shape.arenas[plan.rings[ring].arena].node, std::strerror(result.error));
+      spdlog::warn("pool {}: {} bytes could not be committed on node {}: {}", plan.shape.name,
+                   bytes, plan.shape.arenas[plan.rings[ring].arena].node,
+                   std::strerror(result.error));
     }
     arena.refused = true;
   }

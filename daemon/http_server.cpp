@@ -27,7 +27,12 @@ struct Reply {
 };
 
 Reply ready_reply(const HttpHandlers& handlers) {
-  if (handlers.ready && handlers.ready()) return {.body = "ready\n"};
+  bool ready = false;
+  try {
+    ready = handlers.ready && handlers.ready();
+  } catch (const std::exception&) {  // who cannot be asked is not ready
+  }
+  if (ready) return {.body = "ready\n"};
   return {.status = MHD_HTTP_SERVICE_UNAVAILABLE,
           .body = "not ready: the daemon is starting or stopping\n"};
 }

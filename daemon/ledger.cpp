@@ -9,14 +9,16 @@
 namespace zeropool::daemon {
 namespace {
 
-constexpr std::uint64_t kStatesBytes = std::uint64_t{256} << 20;  // of addresses: 512 TiB in 2 MiB extents
+constexpr std::uint64_t kStatesBytes = std::uint64_t{256}
+                                       << 20;       // of addresses: 512 TiB in 2 MiB extents
 constexpr auto kPlain = std::memory_order_relaxed;  // one writer, no reader but a later daemon
 
 std::uint64_t pages(std::uint64_t bytes) {
   return (bytes + lib::kSmallPage - 1) / lib::kSmallPage * lib::kSmallPage;
 }
 
-// A kill falls between two instructions: what a later daemon finds is a prefix of this program's stores.
+// A kill falls between two instructions: what a later daemon finds is a prefix of this program's
+// stores.
 void program_order() { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
 std::uint64_t clients_offset() { return pages(sizeof(LedgerHeader)); }
@@ -72,11 +74,13 @@ void Ledger::find_tables() {
   pools_ = reinterpret_cast<LedgerPool*>(mapping_.data() + header_->pools_offset);
 }
 
-// On the calling thread, whose memory policy is the default: these are few pages, and no client touches them.
+// On the calling thread, whose memory policy is the default: these are few pages, and no client
+// touches them.
 bool Ledger::commit(std::uint64_t offset, std::uint64_t bytes, std::string& why) {
   if (!budget_.charge_overhead(bytes)) {  // L3
-    why = "the budget of " + std::to_string(budget_.budget()) + " bytes, less reservations, has no room for " +
-          std::to_string(bytes) + " bytes of the daemon's ledger: raise budget";
+    why = "the budget of " + std::to_string(budget_.budget()) +
+          " bytes, less reservations, has no room for " + std::to_string(bytes) +
+          " bytes of the daemon's ledger: raise budget";
     return false;
   }
   charged_bytes_ += bytes;
@@ -90,8 +94,8 @@ bool Ledger::commit(std::uint64_t offset, std::uint64_t bytes, std::string& why)
   if (result.outcome == CommitOutcome::kDone) return true;
   budget_.refund_overhead(bytes);
   charged_bytes_ -= bytes;
-  why = "no memory for " + std::to_string(bytes) + " bytes of the daemon's ledger: " +
-        std::strerror(result.error);
+  why = "no memory for " + std::to_string(bytes) +
+        " bytes of the daemon's ledger: " + std::strerror(result.error);
   return false;
 }
 

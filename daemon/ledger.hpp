@@ -1,21 +1,26 @@
 #pragma once
-// The ledger: what the daemon must find again after a restart, and what no client may write. A memfd of the
+// The ledger: what the daemon must find again after a restart, and what no client may write. A
+// memfd of the
 // daemon alone, never sent.
 //
 // Thread safety: the loop thread's.
 // Invariants:
-//   L1  A client id is never given out while the table names it; ids grow, and after the largest they begin
+//   L1  A client id is never given out while the table names it; ids grow, and after the largest
+//       they begin
 //       again at 1 with the next epoch.
-//   L2  An extent's state is written before the work that it announces begins, and again after it has ended.
+//   L2  An extent's state is written before the work that it announces begins, and again after it
+//       has ended.
 //   L3  Its own bytes are charged to the budget before they are committed.
 // Crash safety (what a later daemon does with an extent found in a state):
 //   absent      nothing
 //   committing  punches it, refunds it: absent
-//   published   nothing; slots of it that no magazine and no holder has are the daemon's (Absent marks)
+//   published   nothing; slots of it that no magazine and no holder has are the daemon's (Absent
+//   marks)
 //   draining    puts its Absent slots back: published
 //   punching    punches it, refunds it: absent
 //
-// Layout of the memfd: LedgerHeader, LedgerClient[client_capacity], LedgerPool[kLedgerPools], then from
+// Layout of the memfd: LedgerHeader, LedgerClient[client_capacity], LedgerPool[kLedgerPools], then
+// from
 // `states_offset` one byte an extent, each pool's on pages of its own, ring by ring.
 
 #include <atomic>
@@ -125,7 +130,8 @@ class Ledger {
   int fd() const noexcept { return fd_.get(); }
   const LedgerHeader& header() const noexcept { return *header_; }
 
-  // A number that names no other client, and its epoch. 0: all are in use (more than the table can hold).
+  // A number that names no other client, and its epoch. 0: all are in use (more than the table can
+  // hold).
   std::uint32_t allocate_client_id(std::uint32_t& epoch);
   // False: the table is full, or `client.id` is 0 or in it already.
   bool add_client(const LedgerClient& client);
@@ -164,7 +170,8 @@ class Ledger {
   LedgerClient* clients_ = nullptr;
   LedgerPool* pools_ = nullptr;
   std::uint64_t charged_bytes_ = 0;
-  std::uint32_t highest_added_ = 0;  // no client above it: ids need no look at the table until they wrap
+  std::uint32_t highest_added_ =
+      0;  // no client above it: ids need no look at the table until they wrap
   bool wrapped_ = false;
 };
 

@@ -87,7 +87,8 @@ void Ledger::close_pool(std::uint32_t pool) {
 
 std::uint32_t Ledger::find_pool(const std::string& name) const {
   for (std::uint32_t index = 0; index < kLedgerPools; ++index) {
-    if (pools_[index].used.load(kPlain) != 0 && lib::text_of(pools_[index].name) == name) return index;
+    if (pools_[index].used.load(kPlain) != 0 && lib::text_of(pools_[index].name) == name)
+      return index;
   }
   return lib::kNone;
 }

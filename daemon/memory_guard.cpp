@@ -19,7 +19,9 @@ constexpr std::uint64_t kCgroupReserve = 16 * kMiB;
 constexpr std::chrono::milliseconds kReadingLife{10};
 constexpr std::uint64_t kReadingPart = 8;
 
-std::uint64_t less(std::uint64_t from, std::uint64_t bytes) { return from > bytes ? from - bytes : 0; }
+std::uint64_t less(std::uint64_t from, std::uint64_t bytes) {
+  return from > bytes ? from - bytes : 0;
+}
 
 // 1% of what there is, at least `least`, but never more than an eighth of it.
 std::uint64_t reserve_of(std::uint64_t total, std::uint64_t least) {
@@ -33,7 +35,8 @@ bool parse_number(std::string_view text, std::uint64_t& value) {
   return parsed.ec == std::errc{};
 }
 
-// The number after `key` in a file of "key value" lines; false when there is none. `unit` multiplies it.
+// The number after `key` in a file of "key value" lines; false when there is none. `unit`
+// multiplies it.
 class KeyedFile {
  public:
   KeyedFile(const std::string& path, std::uint64_t unit) : unit_(unit) {
@@ -99,7 +102,8 @@ std::uint64_t MemoryGuard::node_headroom(std::uint32_t node) const {
   std::uint64_t free = 0;
   if (own.read("MemTotal:", total) && own.read("MemFree:", free)) {
     // The page cache can be reclaimed, but not all of it, and not at once: half of it counts.
-    const std::uint64_t cache = own.read_or_zero("Active(file):") + own.read_or_zero("Inactive(file):");
+    const std::uint64_t cache =
+        own.read_or_zero("Active(file):") + own.read_or_zero("Inactive(file):");
     return less(free + cache / 2, reserve_of(total, kNodeReserve));
   }
   const KeyedFile machine(paths_.proc + "/meminfo", 1024);
@@ -124,7 +128,8 @@ std::uint64_t MemoryGuard::cgroup_headroom() const {
   return left;
 }
 
-// Every level from our cgroup up to the root of its hierarchy, for v2 and for v1's memory controller. In a
+// Every level from our cgroup up to the root of its hierarchy, for v2 and for v1's memory
+// controller. In a
 // container /proc/self/cgroup may name a path that is not visible: then the levels that are.
 void MemoryGuard::find_cgroups() {
   std::ifstream file(paths_.proc + "/self/cgroup");
@@ -143,14 +148,15 @@ void MemoryGuard::find_cgroups() {
         const std::string folder = paths_.cgroup + mount + path + "/";
         std::error_code ignored;
         const bool v2 = unified && std::filesystem::exists(folder + "memory.current", ignored);
-        const bool v1 = memory && std::filesystem::exists(folder + "memory.usage_in_bytes", ignored);
+        const bool v1 =
+            memory && std::filesystem::exists(folder + "memory.usage_in_bytes", ignored);
         if (v2) {
-          cgroups_.push_back({folder + "memory.max", folder + "memory.high", folder + "memory.current",
-                              folder + "memory.stat"});
+          cgroups_.push_back({folder + "memory.max", folder + "memory.high",
+                              folder + "memory.current", folder + "memory.stat"});
         }
         if (v1) {
-          cgroups_.push_back({folder + "memory.limit_in_bytes", "", folder + "memory.usage_in_bytes",
-                              folder + "memory.stat"});
+          cgroups_.push_back({folder + "memory.limit_in_bytes", "",
+                              folder + "memory.usage_in_bytes", folder + "memory.stat"});
         }
         const std::size_t slash = path.rfind('/');
         if (path.empty() || slash == std::string::npos) break;

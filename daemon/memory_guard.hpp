@@ -1,9 +1,11 @@
 #pragma once
-// How much ordinary memory may still be taken on a node and in our cgroup, less a reserve: a tmpfs commit past
+// How much ordinary memory may still be taken on a node and in our cgroup, less a reserve: a tmpfs
+// commit past
 // it would wake the OOM killer, which may kill a bystander.
 //
 // Thread safety: one thread at a time (the commit thread's).
-// Source: nodeN/meminfo, /proc/meminfo, memory.max and memory.current of cgroup v2, or v1's files, at every
+// Source: nodeN/meminfo, /proc/meminfo, memory.max and memory.current of cgroup v2, or v1's files,
+// at every
 // level from our own cgroup up. Files that are missing limit nothing.
 
 #include <chrono>

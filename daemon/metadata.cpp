@@ -37,7 +37,8 @@ void PoolMemory::State::record_account() {
   header.budget_bytes.store(services.budget.budget(), std::memory_order_relaxed);
 }
 
-// Sees to it that the first `bytes` are committed, now or soon. Anything but kCharged: it cannot be.
+// Sees to it that the first `bytes` are committed, now or soon. Anything but kCharged: it cannot
+// be.
 ChargeOutcome PoolMemory::State::request(CommittedPrefix& prefix, std::uint64_t bytes) {
   const std::uint64_t needed = std::min(round_up(bytes, lib::kSmallPage), prefix.capacity_bytes);
   if (needed <= prefix.requested_bytes) return ChargeOutcome::kCharged;
@@ -54,7 +55,8 @@ ChargeOutcome PoolMemory::State::request(CommittedPrefix& prefix, std::uint64_t 
   prefix.requested_bytes = end;
   ++prefix.jobs;
   CommitJob job;
-  job.range = {control_fd.get(), control.data(), prefix.offset + begin, end - begin,
+  job.range = {control_fd.get(),          control.data(),
+               prefix.offset + begin,     end - begin,
                lib::PageKind::kSmall4KiB, plan.shape.arenas.front().node};
   job.owner = this;
   job.done = [this, &prefix, begin, end](CommitResult result) {
@@ -112,7 +114,8 @@ void PoolMemory::State::publish_cells(std::uint32_t ring) {
   state.cells_published = end;
 }
 
-// Asks for the pages of `target` entries; for thread records also for the magazines that their threads need.
+// Asks for the pages of `target` entries; for thread records also for the magazines that their
+// threads need.
 bool PoolMemory::State::request_step(Table number, std::uint32_t target) {
   StepTable& table = tables[number];
   target = std::min(target, table.capacity);
@@ -153,7 +156,8 @@ void PoolMemory::State::publish_steps() {
       table.target = table.published;  // asked for again by the next look
     }
   }
-  services.ledger.record_published(ledger_pool, tables[kThreads].published, tables[kOrders].published);
+  services.ledger.record_published(ledger_pool, tables[kThreads].published,
+                                   tables[kOrders].published);
 }
 
 bool PoolMemory::State::more_than_half_used(Table number) const {
@@ -164,7 +168,8 @@ bool PoolMemory::State::more_than_half_used(Table number) const {
     // Thread records, shares and pins begin with their owner's word, order cells with the order's.
     const auto& first = *reinterpret_cast<const std::atomic<std::uint64_t>*>(entry);
     const std::uint64_t word = first.load(std::memory_order_relaxed);
-    const bool free = number == kOrders ? lib::OrderWord{word}.state() == lib::OrderState::kFree : word == 0;
+    const bool free =
+        number == kOrders ? lib::OrderWord{word}.state() == lib::OrderState::kFree : word == 0;
     if (!free) ++used;
   }
   return used > table.published / 2;
@@ -184,7 +189,8 @@ void PoolMemory::State::step_tables() {
     const bool asked = (number == kThreads && threads) || (number == kOrders && orders);
     if (!asked && !(look && more_than_half_used(number))) continue;
     // Twice as many; where that is too much, one more step.
-    if (!request_step(number, table.published * 2)) request_step(number, table.published + table.first_step);
+    if (!request_step(number, table.published * 2))
+      request_step(number, table.published + table.first_step);
   }
 }
 

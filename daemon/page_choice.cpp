@@ -34,7 +34,8 @@ std::string probe_huge_page(lib::PageKind kind, std::uint32_t node, CommitThread
   const bool giant = kind == lib::PageKind::kGiant1GiB;
   const std::uint64_t bytes = lib::page_bytes(kind);
   const lib::UniqueFd fd = lib::create_segment(
-      "zeropool-probe", bytes, giant ? lib::SegmentPages::kGiant1GiB : lib::SegmentPages::kHuge2MiB, why);
+      "zeropool-probe", bytes, giant ? lib::SegmentPages::kGiant1GiB : lib::SegmentPages::kHuge2MiB,
+      why);
   if (!fd) return why;
   const lib::Mapping mapping = lib::map_segment(fd.get(), bytes, lib::kGiantPage, why);
   if (!mapping) return why;
@@ -66,7 +67,8 @@ PageSize page_size_of(lib::PageKind kind) noexcept {
   return PageSize::kSmall4KiB;
 }
 
-std::uint64_t free_huge_pages(std::uint32_t node, std::uint64_t page_bytes, const std::string& root) {
+std::uint64_t free_huge_pages(std::uint32_t node, std::uint64_t page_bytes,
+                              const std::string& root) {
   const std::string size = "/hugepages/hugepages-" + std::to_string(page_bytes / 1024) + "kB/";
   const std::string own = root + "/devices/system/node/node" + std::to_string(node) + size;
   const std::string machine = root + "/kernel/mm" + size;
@@ -75,7 +77,8 @@ std::uint64_t free_huge_pages(std::uint32_t node, std::uint64_t page_bytes, cons
   const std::uint64_t reserved = read_number(machine + "resv_hugepages");
   const std::uint64_t overcommit = read_number(machine + "nr_overcommit_hugepages");
   const std::uint64_t surplus = read_number(machine + "surplus_hugepages");
-  return (free > reserved ? free - reserved : 0) + (overcommit > surplus ? overcommit - surplus : 0);
+  return (free > reserved ? free - reserved : 0) +
+         (overcommit > surplus ? overcommit - surplus : 0);
 }
 
 bool shmem_gets_huge_pages(const std::string& root) {

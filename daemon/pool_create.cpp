@@ -1,9 +1,9 @@
 // A pool's segments, and the first extents in them.
 
-#include <spdlog/spdlog.h>
+#include <algorithm>
 #include <sys/random.h>
 
-#include <algorithm>
+#include <spdlog/spdlog.h>
 
 #include "daemon/page_choice.hpp"
 #include "daemon/pool_memory_state.hpp"
@@ -61,9 +61,10 @@ struct PageChoice {
 
   PageSize of(std::size_t arena) const { return sizes[chosen[arena]]; }
   bool is_last(std::size_t arena) const { return chosen[arena] + 1 == sizes.size(); }
-  void next(std::size_t arena, const std::string& pool, std::uint32_t node, const std::string& why) {
-    notes.push_back("pool " + pool + ", node " + std::to_string(node) + ": no " + name_of(of(arena)) +
-                    " pages: " + why);
+  void next(std::size_t arena, const std::string& pool, std::uint32_t node,
+            const std::string& why) {
+    notes.push_back("pool " + pool + ", node " + std::to_string(node) + ": no " +
+                    name_of(of(arena)) + " pages: " + why);
     ++chosen[arena];
   }
 };
@@ -83,7 +84,8 @@ PoolMemory::State::~State() {
 bool PoolMemory::State::open_segments(const PoolConfig& config, std::uint64_t limit_bytes,
                                       std::string& why) {
   const std::string name = "zeropool-" + plan.shape.name;
-  control_fd = lib::create_segment(name + "-control", plan.segment_bytes, lib::SegmentPages::kSmall, why);
+  control_fd =
+      lib::create_segment(name + "-control", plan.segment_bytes, lib::SegmentPages::kSmall, why);
   if (!control_fd) return false;
   control = lib::map_segment(control_fd.get(), plan.segment_bytes, lib::kGiantPage, why);
   if (!control) return false;
@@ -109,9 +111,9 @@ bool PoolMemory::State::open_segments(const PoolConfig& config, std::uint64_t li
     extents += from.extent_count;
     rings[r].words = prefix_at(plan.slots_offset + from.first_slot * sizeof(lib::SharedSlotWords),
                                std::uint64_t{from.slot_capacity} * sizeof(lib::SharedSlotWords));
-    rings[r].cells =
-        prefix_at(plan.magazines_offset + std::uint64_t{from.first_cell} * sizeof(lib::SharedMagazine),
-                  std::uint64_t{from.cell_capacity} * sizeof(lib::SharedMagazine));
+    rings[r].cells = prefix_at(
+        plan.magazines_offset + std::uint64_t{from.first_cell} * sizeof(lib::SharedMagazine),
+        std::uint64_t{from.cell_capacity} * sizeof(lib::SharedMagazine));
   }
   return true;
 }
@@ -131,14 +133,14 @@ bool PoolMemory::State::commit_metadata(std::string& why) {
   };
   lib::ControlHeader& header = view.header();
   const lib::PoolShape& shape = plan.shape;
-  set_table(kThreads, plan.threads_offset, plan.thread_record_bytes, shape.thread_capacity, kFirstThreads,
-            header.threads_published);
-  set_table(kOrders, plan.orders_offset, sizeof(lib::SharedOrderCell), shape.order_capacity, kFirstOrders,
-            header.orders_published);
+  set_table(kThreads, plan.threads_offset, plan.thread_record_bytes, shape.thread_capacity,
+            kFirstThreads, header.threads_published);
+  set_table(kOrders, plan.orders_offset, sizeof(lib::SharedOrderCell), shape.order_capacity,
+            kFirstOrders, header.orders_published);
   set_table(kShares, plan.shares_offset, sizeof(lib::ShareCell<std::atomic>), shape.share_capacity,
             kFirstShares, header.shares_published);
-  set_table(kPins, plan.pins_offset, sizeof(lib::PinCell<std::atomic>), shape.pin_capacity, kFirstPins,
-            header.pins_published);
+  set_table(kPins, plan.pins_offset, sizeof(lib::PinCell<std::atomic>), shape.pin_capacity,
+            kFirstPins, header.pins_published);
 
   const auto wanted = [&] {
     std::uint64_t bytes = fixed.capacity_bytes;
@@ -151,18 +153,23 @@ bool PoolMemory::State::commit_metadata(std::string& why) {
       smallest = std::min(smallest, plan.rings[r].extent_bytes);
     }
     // One extent, its slots' words, and room for rounding.
-    return bytes + smallest + smallest / plan.rings.front().class_bytes * sizeof(lib::SharedSlotWords) + 32 * kKiB;
+    return bytes + smallest +
+           smallest / plan.rings.front().class_bytes * sizeof(lib::SharedSlotWords) + 32 * kKiB;
   };
   const std::uint64_t available = services.budget.available(*account);
   if (available < wanted()) {
-    why = "pool " + shape.name + " needs at least " + format_bytes(wanted()) + " (" + std::to_string(wanted()) +
-          " bytes) for its metadata and one extent of one class, and has " + std::to_string(available) +
-          " bytes: raise its limit or the budget, or lower other pools' reservations, limits.threads or the "
+    why = "pool " + shape.name + " needs at least " + format_bytes(wanted()) + " (" +
+          std::to_string(wanted()) +
+          " bytes) for its metadata and one extent of one class, and has " +
+          std::to_string(available) +
+          " bytes: raise its limit or the budget, or lower other pools' reservations, "
+          "limits.threads or the "
           "number of classes";
     return false;
   }
   const auto refused = [&] {
-    why = "pool " + shape.name + ": no memory for its control segment: free some, or raise the cgroup's limit";
+    why = "pool " + shape.name +
+          ": no memory for its control segment: free some, or raise the cgroup's limit";
     return false;
   };
   if (request(fixed, fixed.capacity_bytes) != ChargeOutcome::kCharged) return refused();
@@ -194,14 +201,16 @@ void PoolMemory::State::write_policy(const PoolConfig& config, std::uint64_t lim
     const std::uint64_t magazines =
         config.thread_cache_bytes / (std::uint64_t{from.magazine_slots} * from.class_bytes);
     // The plan has magazines for so many spares and no more.
-    const std::uint64_t spares = std::min<std::uint64_t>(from.spare_limit, magazines > 2 ? magazines - 2 : 0);
+    const std::uint64_t spares =
+        std::min<std::uint64_t>(from.spare_limit, magazines > 2 ? magazines - 2 : 0);
     view.descriptor(r).spare_limit.store(static_cast<std::uint32_t>(spares), kPlain);
     view.descriptor(r).put_limit.store(from.magazine_slots, kPlain);
   }
   record_account();
 }
 
-// One extent of each ring, then as many as make min(low watermark, 4 MiB), within an eighth of the limit.
+// One extent of each ring, then as many as make min(low watermark, 4 MiB), within an eighth of the
+// limit.
 void PoolMemory::State::commit_first_extents(std::uint64_t limit_bytes) {
   const std::uint64_t most = limit_bytes / kFirstPart;
   std::uint64_t spent = 0;
@@ -211,10 +220,13 @@ void PoolMemory::State::commit_first_extents(std::uint64_t limit_bytes) {
     }
   }
   for (std::uint32_t ring = 0; ring < rings.size(); ++ring) {
-    const std::uint64_t wanted = round_up(std::min(watermarks.low_bytes, kFirstBytes), plan.rings[ring].extent_bytes);
+    const std::uint64_t wanted =
+        round_up(std::min(watermarks.low_bytes, kFirstBytes), plan.rings[ring].extent_bytes);
     std::uint64_t have = plan.rings[ring].extent_bytes;
     while (have < wanted && spent + plan.rings[ring].extent_bytes <= most) {
-      if (grow(ring, rings[ring].growing_slots + 1, plan.rings[ring].extent_bytes) != GrowOutcome::kStarted) break;
+      if (grow(ring, rings[ring].growing_slots + 1, plan.rings[ring].extent_bytes) !=
+          GrowOutcome::kStarted)
+        break;
       have += plan.rings[ring].extent_bytes;
       spent += plan.rings[ring].extent_bytes;
     }
@@ -223,12 +235,14 @@ void PoolMemory::State::commit_first_extents(std::uint64_t limit_bytes) {
   services.commits.finish();
 }
 
-std::unique_ptr<PoolMemory> PoolMemory::create(const PoolConfig& config, std::uint64_t pool_limit_bytes,
+std::unique_ptr<PoolMemory> PoolMemory::create(const PoolConfig& config,
+                                               std::uint64_t pool_limit_bytes,
                                                std::uint32_t client_capacity,
-                                               std::uint32_t thread_capacity, MemoryServices services,
-                                               std::string& why) {
+                                               std::uint32_t thread_capacity,
+                                               MemoryServices services, std::string& why) {
   const std::uint64_t budget = services.budget.budget();
-  const std::uint64_t limit = std::min(pool_limit_bytes, config.limit_max_bytes.value_or(pool_limit_bytes));
+  const std::uint64_t limit =
+      std::min(pool_limit_bytes, config.limit_max_bytes.value_or(pool_limit_bytes));
   lib::PoolShape shape =
       pool_shape(config, services.topology, budget, limit, client_capacity, thread_capacity);
   if (shape.arenas.empty()) {
@@ -243,8 +257,10 @@ std::unique_ptr<PoolMemory> PoolMemory::create(const PoolConfig& config, std::ui
       std::min(limit / kFirstPart / shape.arenas.size(), shape.class_bytes.size() * kFirstBytes),
       lib::kHugePage);
   for (std::size_t a = 0; a < shape.arenas.size(); ++a) {
-    for (std::string refusal; !choice.is_last(a); choice.next(a, config.name, shape.arenas[a].node, refusal)) {
-      refusal = why_not_page_size(choice.of(a), shape.arenas[a].node, first_bytes, services.commits);
+    for (std::string refusal; !choice.is_last(a);
+         choice.next(a, config.name, shape.arenas[a].node, refusal)) {
+      refusal =
+          why_not_page_size(choice.of(a), shape.arenas[a].node, first_bytes, services.commits);
       if (refusal.empty()) break;
     }
   }
@@ -285,15 +301,17 @@ std::unique_ptr<PoolMemory> PoolMemory::create(const PoolConfig& config, std::ui
     const bool any = std::any_of(state->rings.begin(), state->rings.end(),
                                  [](const RingState& ring) { return ring.slots_in_service > 0; });
     if (!any) {
-      why = "pool " + config.name + ": not one extent could be committed: no " + name_of(choice.of(0)) +
+      why = "pool " + config.name + ": not one extent could be committed: no " +
+            name_of(choice.of(0)) +
             " pages, or no memory, on its nodes; allow smaller pages (pages.size), or free memory";
       return nullptr;
     }
     for (ArenaState& arena : state->arenas) arena.full_until = {};
     state->notes = choice.notes;
     for (std::size_t a = 0; a < shape.arenas.size(); ++a) {
-      state->notes.push_back("pool " + config.name + ", node " + std::to_string(shape.arenas[a].node) + ": " +
-                             name_of(choice.of(a)) + " pages");
+      state->notes.push_back("pool " + config.name + ", node " +
+                             std::to_string(shape.arenas[a].node) + ": " + name_of(choice.of(a)) +
+                             " pages");
       if (choice.chosen[a] != 0) ++state->page_fallbacks[{choice.sizes.front(), choice.of(a)}];
     }
     for (const std::string& note : state->notes) spdlog::info("{}", note);

@@ -15,8 +15,12 @@ const std::string& PoolMemory::name() const { return state_->plan.shape.name; }
 const lib::ControlPlan& PoolMemory::plan() const { return state_->plan; }
 const lib::ControlView& PoolMemory::view() const { return state_->view; }
 lib::ControlHeader& PoolMemory::header() const { return state_->view.header(); }
-lib::SharedRingView PoolMemory::ring(std::uint32_t number) const { return state_->ring_view(number); }
-std::uint32_t PoolMemory::ring_count() const { return static_cast<std::uint32_t>(state_->rings.size()); }
+lib::SharedRingView PoolMemory::ring(std::uint32_t number) const {
+  return state_->ring_view(number);
+}
+std::uint32_t PoolMemory::ring_count() const {
+  return static_cast<std::uint32_t>(state_->rings.size());
+}
 int PoolMemory::control_fd() const { return state_->control_fd.get(); }
 int PoolMemory::data_fd(std::uint32_t arena) const { return state_->arenas[arena].fd.get(); }
 std::uint32_t PoolMemory::ledger_index() const { return state_->ledger_pool; }
@@ -42,8 +46,12 @@ std::uint64_t PoolMemory::metadata_bytes() const { return state_->metadata_bytes
 std::uint64_t PoolMemory::published_slots(std::uint32_t ring) const {
   return state_->rings[ring].slots_in_service;
 }
-std::uint64_t PoolMemory::free_slots_estimate(std::uint32_t ring) const { return state_->free_slots(ring); }
-std::uint64_t PoolMemory::cold_slots_estimate(std::uint32_t ring) const { return state_->cold_slots(ring); }
+std::uint64_t PoolMemory::free_slots_estimate(std::uint32_t ring) const {
+  return state_->free_slots(ring);
+}
+std::uint64_t PoolMemory::cold_slots_estimate(std::uint32_t ring) const {
+  return state_->cold_slots(ring);
+}
 std::uint64_t PoolMemory::trims() const { return state_->trims; }
 std::uint64_t PoolMemory::trimmed_bytes() const { return state_->trimmed_bytes; }
 std::uint64_t PoolMemory::page_fallbacks(PageSize from, PageSize to) const {
@@ -52,8 +60,9 @@ std::uint64_t PoolMemory::page_fallbacks(PageSize from, PageSize to) const {
 }
 
 void PoolMemory::reconfigure(const PoolConfig& config) {
-  const std::uint64_t limit = std::min(config.limit_bytes.value_or(state_->services.budget.budget()),
-                                       state_->plan.shape.region_bytes);
+  const std::uint64_t limit =
+      std::min(config.limit_bytes.value_or(state_->services.budget.budget()),
+               state_->plan.shape.region_bytes);
   state_->services.budget.set_limits(*state_->account, config.reserved_bytes, limit);
   state_->write_policy(config, limit);
 }

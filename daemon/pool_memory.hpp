@@ -1,10 +1,14 @@
 #pragma once
-// The memory of one pool: control segment, data segments, and the extents that are committed in them.
+// The memory of one pool: control segment, data segments, and the extents that are committed in
+// them.
 //
-// Thread safety: the loop thread's, but for what the commit thread does behind it (commit_thread.hpp).
+// Thread safety: the loop thread's, but for what the commit thread does behind it
+// (commit_thread.hpp).
 // Invariants:
-//   P1  Every byte is charged to the budget before it is committed, and refunded after it is released.
-//   P2  A slot is published only when every extent that it touches is committed and populated, and so are its
+//   P1  Every byte is charged to the budget before it is committed, and refunded after it is
+//       released.
+//   P2  A slot is published only when every extent that it touches is committed and populated, and
+//       so are its
 //       words, and magazines enough for it.
 //   P3  An extent is punched only while the daemon holds every slot that touches it.
 // Crash safety: the ledger holds the state of every extent; see ledger.hpp.
@@ -50,48 +54,58 @@ struct TrimReport {
 
 class PoolMemory {
  public:
-  // Null: `why` says what could not be had, and what to do. Commits the metadata and a first few extents.
-  static std::unique_ptr<PoolMemory> create(const PoolConfig& config, std::uint64_t pool_limit_bytes,
-                                            std::uint32_t client_capacity, std::uint32_t thread_capacity,
-                                            MemoryServices services, std::string& why);
+  // Null: `why` says what could not be had, and what to do. Commits the metadata and a first few
+  // extents.
+  static std::unique_ptr<PoolMemory> create(const PoolConfig& config,
+                                            std::uint64_t pool_limit_bytes,
+                                            std::uint32_t client_capacity,
+                                            std::uint32_t thread_capacity, MemoryServices services,
+                                            std::string& why);
   ~PoolMemory();
   PoolMemory(const PoolMemory&) = delete;
   PoolMemory& operator=(const PoolMemory&) = delete;
 
   const std::string& name() const;
-  const lib::ControlPlan& plan() const;        // rings(), arenas: the daemon's own truth
+  const lib::ControlPlan& plan() const;  // rings(), arenas: the daemon's own truth
   const lib::ControlView& view() const;
   lib::ControlHeader& header() const;
+  // Bounded by what the daemon itself has published, whatever clients write into the segment's
+  // counts.
   lib::SharedRingView ring(std::uint32_t number) const;
   std::uint32_t ring_count() const;
   int control_fd() const;
   int data_fd(std::uint32_t arena) const;
 
-  // Called on the loop thread whenever an extent of a ring has been published, or could not be committed: then
+  // Called on the loop thread whenever an extent of a ring has been published, or could not be
+  // committed: then
   // grow() says kNodeFull for a while, and whoever waits for slots should look elsewhere.
   void on_published(std::function<void(std::uint32_t ring)> callback);
 
   // Starts to commit extents for at least `slots` more slots of a ring.
   GrowOutcome grow(std::uint32_t ring, std::uint64_t slots);
-  // Answers raised `low` words, and rings below their low watermark: grows them towards the high one, within
-  // what budget and limit leave. Also publishes more thread records and order cells when they run short.
+  // Answers raised `low` words, and rings below their low watermark: grows them towards the high
+  // one, within
+  // what budget and limit leave. Also publishes more thread records and order cells when they run
+  // short.
   void top_up();
-  // Releases extents whose slots all lie in the ring, of every ring but `except_ring` (lib::kNone: none). A
+  // Releases extents whose slots all lie in the ring, of every ring but `except_ring` (lib::kNone:
+  // none). A
   // bounded piece of work: to release all that can be, call it until it reports none.
   TrimReport trim(std::uint64_t wanted_bytes, std::uint32_t except_ring);
 
   // The account that its bytes are charged to.
   PoolAccount& account();
-  std::uint64_t committed_bytes(std::uint32_t arena) const;       // data only
-  std::uint64_t metadata_bytes() const;                           // control segment
-  std::uint64_t published_slots(std::uint32_t ring) const;        // exact: slots handed to the ring
-  std::uint64_t free_slots_estimate(std::uint32_t ring) const;    // by the hints, in whole magazines
+  std::uint64_t committed_bytes(std::uint32_t arena) const;     // data only
+  std::uint64_t metadata_bytes() const;                         // control segment
+  std::uint64_t published_slots(std::uint32_t ring) const;      // exact: slots handed to the ring
+  std::uint64_t free_slots_estimate(std::uint32_t ring) const;  // by the hints, in whole magazines
   std::uint64_t cold_slots_estimate(std::uint32_t ring) const;
   std::uint64_t trims() const;
   std::uint64_t trimmed_bytes() const;
   std::uint64_t page_fallbacks(PageSize from, PageSize to) const;
-  std::uint32_t ledger_index() const;             // LedgerClient::pool
-  const std::vector<std::string>& notes() const;  // which pages were chosen, and why; logged already
+  std::uint32_t ledger_index() const;  // LedgerClient::pool
+  const std::vector<std::string>& notes()
+      const;  // which pages were chosen, and why; logged already
   // Takes up what can be reloaded: limits, watermarks, thread caches, and the header's policy.
   void reconfigure(const PoolConfig& config);
 

@@ -1,7 +1,8 @@
 #pragma once
 // What PoolMemory keeps. Its functions are spread over files by what they do:
 //   pool_create.cpp   the segments, and the first extents
-//   metadata.cpp      the control segment's tables, committed from their fronts; thread records, order cells
+//   metadata.cpp      the control segment's tables, committed from their fronts; thread records,
+//   order cells
 //   grow.cpp          extents in
 //   publish.cpp       slots into the ring
 //   trim.cpp          slots out of the ring, extents out
@@ -9,12 +10,16 @@
 //
 // Thread safety: the loop thread's.
 // Invariants:
-//   E1  RingState::in_service says which slots the daemon has handed to the ring; what clients write never
+//   E1  RingState::in_service says which slots the daemon has handed to the ring; what clients
+//       write never
 //       changes it. An extent is punched only while no slot that touches it is in service.
-//   E2  slot words and magazines below slots_published and cells_published are committed, and stay so.
+//   E2  slot words and magazines below slots_published and cells_published are committed, and stay
+//       so.
 
 #include <array>
+#include <atomic>
 #include <chrono>
+#include <deque>
 #include <map>
 #include <utility>
 
@@ -30,9 +35,9 @@ struct CommittedPrefix {
   std::uint64_t offset = 0;
   std::uint64_t capacity_bytes = 0;  // whole pages
   std::uint64_t committed_bytes = 0;
-  std::uint64_t requested_bytes = 0; // with what is under way
+  std::uint64_t requested_bytes = 0;  // with what is under way
   std::uint32_t jobs = 0;
-  bool failed = false;               // a job failed: no new ones until those under way are back
+  bool failed = false;  // a job failed: no new ones until those under way are back
 
   bool covers(std::uint64_t bytes) const noexcept { return bytes <= committed_bytes; }
 };
@@ -53,13 +58,16 @@ struct RingState {
   std::uint64_t first_extent = 0;  // its number in the ledger
   CommittedPrefix words;
   CommittedPrefix cells;
-  std::vector<bool> in_service;    // by slot, up to slots_published
+  std::vector<bool> in_service;  // by slot, up to slots_published
   std::uint64_t slots_in_service = 0;
   std::uint64_t growing_slots = 0;
-  std::uint32_t slot_high = 0;     // slots that words and magazines were asked for
-  std::uint32_t slots_published = 0;
-  std::uint32_t cells_published = 0;
-  std::uint32_t lowest_absent = 0; // no extent below it is absent
+  std::uint32_t slot_high = 0;  // slots that words and magazines were asked for
+  // The daemon's own copies of the published counts, for its views: those in the segment can be
+  // written by
+  // clients, and a look beyond what is committed would bring pages.
+  std::atomic<std::uint32_t> slots_published = 0;
+  std::atomic<std::uint32_t> cells_published = 0;
+  std::uint32_t lowest_absent = 0;      // no extent below it is absent
   std::vector<std::uint32_t> stranded;  // committed slots that no magazine was found for
   bool demanded = false;
 };
@@ -130,7 +138,12 @@ struct PoolMemory::State {
   std::uint64_t free_slots(std::uint32_t ring) const;
   std::uint64_t cold_slots(std::uint32_t ring) const;
 
-  lib::SharedRingView ring_view(std::uint32_t ring) const { return view.ring(ring, plan.rings[ring]); }
+  lib::SharedRingView ring_view(std::uint32_t ring) const {
+    lib::SharedRingView shared = view.ring(ring, plan.rings[ring]);
+    shared.cells_published = &rings[ring].cells_published;
+    shared.slots_published = &rings[ring].slots_published;
+    return shared;
+  }
 
   MemoryServices services;
   PoolAccount* account = nullptr;
@@ -140,7 +153,7 @@ struct PoolMemory::State {
   lib::Mapping control;
   CommittedPrefix fixed;  // header, constant tables, hints
   std::array<StepTable, kTables> tables;
-  std::vector<RingState> rings;
+  std::deque<RingState> rings;  // never moved: views point at its published counts
   std::vector<ArenaState> arenas;
   std::vector<std::uint32_t> nodes;  // of the arenas: indices into topology.nodes
   std::uint32_t ledger_pool = lib::kNone;

@@ -105,23 +105,17 @@ bool PoolService::look_before_sleep() {
   header.sleeping.store(1, kRelaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);  // B1
   const bool found = pool_.orders->look();
-  const bool wishes = wishes_changed();
+  const bool wishes = wishes_raised();
   if (!found && !wishes) return false;
   header.sleeping.store(0, kRelaxed);
   serve();
   return true;
 }
 
-bool PoolService::wishes_changed() {
+bool PoolService::wishes_raised() const {
   const lib::ControlHeader& header = pool_.memory->header();
-  const std::uint32_t threads = header.threads_wanted.load(kRelaxed);
-  const std::uint32_t orders = header.orders_wanted.load(kRelaxed);
-  const bool low = header.rings_low.load(kRelaxed) != 0 && !low_answered_;
-  const bool changed = low || threads != threads_wanted_ || orders != orders_wanted_;
-  threads_wanted_ = threads;
-  orders_wanted_ = orders;
-  low_answered_ = low_answered_ || low;
-  return changed;
+  return header.rings_low.load(kRelaxed) != 0 || header.threads_wanted.load(kRelaxed) != 0 ||
+         header.orders_wanted.load(kRelaxed) != 0;  // all answered by top_up(), which clears them
 }
 
 void PoolService::awake() { pool_.memory->header().sleeping.store(0, kRelaxed); }
@@ -130,7 +124,6 @@ void PoolService::answer_doorbell() {
   std::uint64_t rings = 0;
   // Never more often than it was written: clients may write all the time.
   [[maybe_unused]] const ssize_t got = ::read(doorbell_.get(), &rings, sizeof(rings));
-  low_answered_ = false;
   pool_.orders->look();
   serve();
 }
@@ -147,8 +140,7 @@ void PoolService::arm_order_timer() {
   if (wait.count() == 0) return;
   order_timer_ = loop_.after(wait, [this] {
     order_timer_ = 0;
-    low_answered_ = false;
-    pool_.orders->look_everywhere();
+      pool_.orders->look_everywhere();
     serve();
   });
 }

@@ -55,7 +55,7 @@ class PoolService {
  private:
   PoolService(EventLoop& loop, Pool& pool, std::function<void(PoolService&)> leases_swept);
   void answer_doorbell();
-  bool wishes_changed();
+  bool wishes_raised() const;
   void arm_order_timer();
 
   EventLoop& loop_;
@@ -68,9 +68,6 @@ class PoolService {
   std::uint32_t next_record_ = 0;
   EventLoop::TimerId order_timer_ = 0;
   EventLoop::TimerId lease_timer_ = 0;
-  std::uint32_t threads_wanted_ = 0;
-  std::uint32_t orders_wanted_ = 0;
-  bool low_answered_ = false;  // a wish that cannot be met is not looked at again before the next bell
 };
 
 }  // namespace zeropool::daemon

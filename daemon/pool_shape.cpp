@@ -73,8 +73,8 @@ lib::PoolShape pool_shape(const PoolConfig& config, const lib::Topology& topolog
   return shape;
 }
 
-void write_distances(std::byte* control, const lib::ControlPlan& plan, const lib::Topology& topology,
-                     const std::vector<std::uint32_t>& nodes) {
+void write_distances(std::byte* control, const lib::ControlPlan& plan,
+                     const lib::Topology& topology, const std::vector<std::uint32_t>& nodes) {
   auto* arenas = reinterpret_cast<lib::ArenaEntry*>(control + plan.arenas_offset);
   for (std::size_t a = 0; a < nodes.size(); ++a) {
     const std::vector<std::uint32_t> order = by_distance(topology, nodes[a], nodes);

@@ -1,5 +1,6 @@
 #pragma once
-// From a pool's configuration and the machine to the shape that its control segment is planned from, and the
+// From a pool's configuration and the machine to the shape that its control segment is planned
+// from, and the
 // tables that tell clients which arena is near.
 //
 // Thread safety: functions of values.
@@ -14,7 +15,8 @@
 
 namespace zeropool::daemon {
 
-// Indices of topology.nodes that the pool has arenas on: those configured that have memory, else all such.
+// Indices of topology.nodes that the pool has arenas on: those configured that have memory, else
+// all such.
 std::vector<std::uint32_t> arena_nodes(const PoolConfig& config, const lib::Topology& topology);
 
 // `auto`: half an L3, at most 8 MiB, at least two L2s.
@@ -32,7 +34,7 @@ lib::PoolShape pool_shape(const PoolConfig& config, const lib::Topology& topolog
                           std::uint32_t client_capacity, std::uint32_t thread_capacity);
 
 // CpuEntry of every CPU, and the order of arenas by distance.
-void write_distances(std::byte* control, const lib::ControlPlan& plan, const lib::Topology& topology,
-                     const std::vector<std::uint32_t>& nodes);
+void write_distances(std::byte* control, const lib::ControlPlan& plan,
+                     const lib::Topology& topology, const std::vector<std::uint32_t>& nodes);
 
 }  // namespace zeropool::daemon

@@ -1,7 +1,9 @@
 // Slots into the ring: publishing one is a put by the daemon, which held it.
 //
-// Trust: a magazine that the daemon owns can still be written by a hostile client. Every number is therefore
-// kept here and not read back: lib::put_slot, which reads the count again, is for those who trust the segment.
+// Trust: a magazine that the daemon owns can still be written by a hostile client. Every number is
+// therefore
+// kept here and not read back: lib::put_slot, which reads the count again, is for those who trust
+// the segment.
 
 #include <algorithm>
 
@@ -74,8 +76,10 @@ void PoolMemory::State::put_in_ring(std::uint32_t ring, const std::vector<std::u
     }
     shared.release_cold(cell, me);
   }
-  // There is always room; that there was none is damage by a client. Tried again at the next top_up().
-  state.stranded.insert(state.stranded.end(), slots.begin() + static_cast<std::ptrdiff_t>(next), slots.end());
+  // There is always room; that there was none is damage by a client. Tried again at the next
+  // top_up().
+  state.stranded.insert(state.stranded.end(), slots.begin() + static_cast<std::ptrdiff_t>(next),
+                        slots.end());
 }
 
 }  // namespace zeropool::daemon

@@ -78,12 +78,10 @@ void Sessions::admit(lib::UniqueFd fd) {
     reject(session, ErrorCode::kSystem, why, true);
     return;
   }
-  while (pending_.size() >= pending_limit_) {
+  if (pending_.size() >= pending_limit_) read(pending_.front());  // it may have spoken just now
+  while (!pending_.empty() && pending_.size() >= pending_limit_) {
     const int oldest = pending_.front();
-    read(oldest);  // it may have spoken just now
-    const auto still = sessions_.find(oldest);
-    if (still == sessions_.end() || still->second.client != 0 || pending_.front() != oldest) continue;
-    reject(still->second, ErrorCode::kTooManyClients,
+    reject(sessions_.at(oldest), ErrorCode::kTooManyClients,
            "too many connections have not attached yet (limits.pending_attaches); try again", true);
     close(oldest);
   }

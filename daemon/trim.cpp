@@ -1,12 +1,15 @@
 // Slots out of the ring, extents out: withdrawing a slot is a get by the daemon.
 //
-//   1  choose extents all of whose slots seem to lie in magazines of the ring (a plain look, may be wrong)
-//   2  ledger: draining; drain_begin and drain_end tell clients to pass over magazines with their slots
+//   1  choose extents all of whose slots seem to lie in magazines of the ring (a plain look, may be
+//      wrong)
+//   2  ledger: draining; drain_begin and drain_end tell clients to pass over magazines with their
+//      slots
 //   3  claim those magazines, take their slots out by get steps, put the others back by put steps
 //   4  an extent whose slots are all withdrawn: ledger: punching, punch, ledger: absent, refund
 //   5  the slots of the others go back into the ring; ledger: published
 //
-// After a kill in 2 to 5 the ledger says which extents were meant, and Absent marks which slots the daemon has.
+// After a kill in 2 to 5 the ledger says which extents were meant, and Absent marks which slots the
+// daemon has.
 
 #include <algorithm>
 #include <numeric>
@@ -39,7 +42,8 @@ TrimReport PoolMemory::State::trim(std::uint64_t wanted_bytes, std::uint32_t exc
   std::vector<std::uint32_t> order(rings.size());
   std::iota(order.begin(), order.end(), 0U);
   std::vector<std::uint64_t> cold(rings.size());
-  for (const std::uint32_t ring : order) cold[ring] = cold_slots(ring) * plan.rings[ring].class_bytes;
+  for (const std::uint32_t ring : order)
+    cold[ring] = cold_slots(ring) * plan.rings[ring].class_bytes;
   std::stable_sort(order.begin(), order.end(),
                    [&](std::uint32_t a, std::uint32_t b) { return cold[a] > cold[b]; });
   for (const std::uint32_t ring : order) {
@@ -52,10 +56,11 @@ TrimReport PoolMemory::State::trim(std::uint64_t wanted_bytes, std::uint32_t exc
   return report;
 }
 
-void PoolMemory::State::trim_ring(std::uint32_t ring, std::uint64_t wanted_bytes, TrimReport& report) {
+void PoolMemory::State::trim_ring(std::uint32_t ring, std::uint64_t wanted_bytes,
+                                  TrimReport& report) {
   const lib::RingPlan& from = plan.rings[ring];
-  const std::uint64_t most = std::min(kMostExtents - report.extents,
-                                      (wanted_bytes - 1) / from.extent_bytes + 1);
+  const std::uint64_t most =
+      std::min(kMostExtents - report.extents, (wanted_bytes - 1) / from.extent_bytes + 1);
   const std::vector<std::uint32_t> extents = idle_extents(ring, most);
   if (extents.empty()) return;
   std::vector<bool> chosen(from.extent_count, false);
@@ -89,7 +94,8 @@ void PoolMemory::State::trim_ring(std::uint32_t ring, std::uint64_t wanted_bytes
 }
 
 // Published extents all of whose slots in service lie in the ring, as it seems; highest first.
-std::vector<std::uint32_t> PoolMemory::State::idle_extents(std::uint32_t ring, std::uint64_t most) const {
+std::vector<std::uint32_t> PoolMemory::State::idle_extents(std::uint32_t ring,
+                                                           std::uint64_t most) const {
   const RingState& state = rings[ring];
   const lib::RingPlan& from = plan.rings[ring];
   const lib::SharedRingView shared = ring_view(ring);
@@ -114,7 +120,8 @@ std::vector<std::uint32_t> PoolMemory::State::idle_extents(std::uint32_t ring, s
   std::vector<std::uint32_t> found;
   for (std::uint32_t extent = static_cast<std::uint32_t>(missing.size()); extent-- > 0;) {
     if (found.size() >= most) break;
-    if (missing[extent] == 0 && !pinned[extent] && extent_state(ring, extent) == ExtentState::kPublished) {
+    if (missing[extent] == 0 && !pinned[extent] &&
+        extent_state(ring, extent) == ExtentState::kPublished) {
       found.push_back(extent);
     }
   }
@@ -124,35 +131,43 @@ std::vector<std::uint32_t> PoolMemory::State::idle_extents(std::uint32_t ring, s
 std::vector<bool> PoolMemory::State::pinned_extents(std::uint32_t ring) const {
   const lib::RingPlan& from = plan.rings[ring];
   std::vector<bool> pinned(from.extent_count, false);
-  const auto* pins = reinterpret_cast<const lib::PinCell<std::atomic>*>(view.base() + plan.pins_offset);
+  const auto* pins =
+      reinterpret_cast<const lib::PinCell<std::atomic>*>(view.base() + plan.pins_offset);
   for (std::uint32_t i = 0; i < tables[kPins].published; ++i) {
-    if (pins[i].owner.load(std::memory_order_acquire) == 0 || pins[i].ring.load(kPlain) != ring) continue;
+    if (pins[i].owner.load(std::memory_order_acquire) == 0 || pins[i].ring.load(kPlain) != ring)
+      continue;
     const std::uint32_t first = pins[i].first_slot.load(kPlain);
     const std::uint32_t count = pins[i].slot_count.load(kPlain);
     if (first >= from.slot_capacity || count == 0) continue;
-    const std::uint32_t last = std::min<std::uint32_t>(count - 1, from.slot_capacity - 1 - first) + first;
-    for (std::uint32_t e = first_extent_of(from, first); e <= last_extent_of(from, last); ++e) pinned[e] = true;
+    const std::uint32_t last =
+        std::min<std::uint32_t>(count - 1, from.slot_capacity - 1 - first) + first;
+    for (std::uint32_t e = first_extent_of(from, first); e <= last_extent_of(from, last); ++e)
+      pinned[e] = true;
   }
   return pinned;
 }
 
 // Takes the slots of the chosen extents out of the ring's magazines. What it got, each once.
-std::vector<std::uint32_t> PoolMemory::State::withdraw(std::uint32_t ring, const std::vector<bool>& chosen) {
+std::vector<std::uint32_t> PoolMemory::State::withdraw(std::uint32_t ring,
+                                                       const std::vector<bool>& chosen) {
   const RingState& state = rings[ring];
   const lib::RingPlan& from = plan.rings[ring];
   const lib::SharedRingView shared = ring_view(ring);
   std::vector<std::uint32_t> withdrawn;
   for (std::uint32_t cell = 0; cell < state.cells_published; ++cell) {
     bool wanted = false;
-    for_each_entry(shared.cells[cell], from.magazine_slots, state.slots_published, [&](std::uint32_t slot) {
-      wanted = wanted || chosen[first_extent_of(from, slot)] || chosen[last_extent_of(from, slot)];
-    });
+    for_each_entry(
+        shared.cells[cell], from.magazine_slots, state.slots_published, [&](std::uint32_t slot) {
+          wanted =
+              wanted || chosen[first_extent_of(from, slot)] || chosen[last_extent_of(from, slot)];
+        });
     if (wanted) withdraw_from(ring, cell, chosen, withdrawn);
   }
   return withdrawn;
 }
 
-void PoolMemory::State::withdraw_from(std::uint32_t ring, std::uint32_t cell, const std::vector<bool>& chosen,
+void PoolMemory::State::withdraw_from(std::uint32_t ring, std::uint32_t cell,
+                                      const std::vector<bool>& chosen,
                                       std::vector<std::uint32_t>& withdrawn) {
   RingState& state = rings[ring];
   const lib::RingPlan& from = plan.rings[ring];
@@ -194,10 +209,13 @@ bool PoolMemory::State::punch_extent(std::uint32_t ring, std::uint32_t extent) {
   const std::uint64_t bytes = plan.rings[ring].extent_bytes;
   set_extent_state(ring, extent, ExtentState::kPunching);
   std::erase_if(state.stranded, [&](std::uint32_t slot) {
-    return first_extent_of(plan.rings[ring], slot) == extent || last_extent_of(plan.rings[ring], slot) == extent;
+    return first_extent_of(plan.rings[ring], slot) == extent ||
+           last_extent_of(plan.rings[ring], slot) == extent;
   });
-  // Here, not by the commit thread: a punch takes microseconds, its queue may hold gigabytes of commits.
-  if (punch_range(extent_range(ring, extent)).outcome != CommitOutcome::kDone) return false;  // stays punching
+  // Here, not by the commit thread: a punch takes microseconds, its queue may hold gigabytes of
+  // commits.
+  if (punch_range(extent_range(ring, extent)).outcome != CommitOutcome::kDone)
+    return false;  // stays punching
   set_extent_state(ring, extent, ExtentState::kAbsent);
   state.lowest_absent = std::min(state.lowest_absent, extent);
   arenas[plan.rings[ring].arena].committed_bytes -= bytes;

@@ -1,4 +1,5 @@
-// Ahead of demand: rings below their low watermark grow towards the high one, before anybody orders.
+// Ahead of demand: rings below their low watermark grow towards the high one, before anybody
+// orders.
 
 #include <algorithm>
 
@@ -7,7 +8,8 @@
 namespace zeropool::daemon {
 namespace {
 
-// Of what is available, so much at once for what nobody has ordered: no class eats the others' share by a mere
+// Of what is available, so much at once for what nobody has ordered: no class eats the others'
+// share by a mere
 // watermark.
 constexpr std::uint64_t kSpeculativePart = 4;
 
@@ -32,7 +34,8 @@ void PoolMemory::State::top_up() {
     const std::uint64_t free_bytes = free_slots(ring) * class_bytes;
     if (free_bytes >= watermarks.low_bytes && !raised) continue;
     if (free_bytes >= watermarks.high_bytes) continue;
-    const std::uint64_t slots = (watermarks.high_bytes - free_bytes + class_bytes - 1) / class_bytes;
+    const std::uint64_t slots =
+        (watermarks.high_bytes - free_bytes + class_bytes - 1) / class_bytes;
     const std::uint64_t before = services.budget.snapshot(*account).committed_bytes;
     grow(ring, slots, allowance);
     const std::uint64_t after = services.budget.snapshot(*account).committed_bytes;

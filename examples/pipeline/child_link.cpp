@@ -1,7 +1,6 @@
 #include "pipeline/child_link.hpp"
 
 #include <fcntl.h>
-
 #include <stdexcept>
 
 namespace pipeline {
@@ -18,8 +17,8 @@ void ChildLink::start() {
   if (options_.mode == Mode::kPool) {
     zeropool::OpenOptions open_options;
     open_options.socket = options_.socket;
-    open_options.client_name = std::string(role_name(options_.role)) + " " +
-                               std::to_string(options_.index);
+    open_options.client_name =
+        std::string(role_name(options_.role)) + " " + std::to_string(options_.index);
     auto opened = zeropool::Pool::open(options_.pool, open_options);
     if (!opened) {
       const zeropool::Error error = opened.error();

@@ -1,9 +1,9 @@
 #pragma once
 // ChildLink: a child's line to the coordinator, and its attachment to the pool. Throws when the coordinator is gone.
 
-#include <zeropool/zeropool.hpp>
-
 #include <vector>
+
+#include <zeropool/zeropool.hpp>
 
 #include "pipeline/messages.hpp"
 #include "pipeline/options.hpp"

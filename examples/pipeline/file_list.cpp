@@ -1,12 +1,12 @@
 #include "pipeline/file_list.hpp"
 
-#include <fts.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fts.h>
 #include <memory>
 #include <stdexcept>
+#include <sys/stat.h>
 #include <unordered_set>
 
 namespace pipeline {

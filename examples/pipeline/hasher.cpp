@@ -1,11 +1,10 @@
 #include "pipeline/hasher.hpp"
 
-#include <poll.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <poll.h>
 #include <stdexcept>
 #include <system_error>
 #include <vector>

@@ -6,8 +6,7 @@
 //
 // All of it is between processes of one program on one machine: plain structs in memory order.
 
-#include <sys/types.h>
-
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +14,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <sys/types.h>
 #include <type_traits>
 #include <vector>
 
@@ -128,7 +128,9 @@ class Message {
 // A message that came, taken apart from front to back. Throws std::runtime_error where there is less than asked.
 class MessageView {
  public:
-  explicit MessageView(std::span<const std::byte> bytes) : rest_(bytes) { head_ = take<MessageHead>(); }
+  explicit MessageView(std::span<const std::byte> bytes) : rest_(bytes) {
+    head_ = take<MessageHead>();
+  }
   MessageType type() const { return head_.type; }
   std::uint32_t count() const { return head_.count; }
   template <typename T>

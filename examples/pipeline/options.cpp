@@ -1,7 +1,8 @@
 #include "pipeline/options.hpp"
 
-#include <CLI/CLI.hpp>
 #include <map>
+
+#include <CLI/CLI.hpp>
 
 namespace pipeline {
 namespace {
@@ -51,7 +52,8 @@ bool parse_options(int argc, char** argv, Options& options, int& exit_status) {
   app.add_flag("--no-kill", no_kill, "Kill nobody");
   app.add_option("--sums", options.sums_path, "Write what sha256sum would print to this file");
   app.add_flag("--json", options.json, "A summary for programs on standard output");
-  app.add_flag("--list", options.list_only, "Print the files' names, each ended by a zero, and exit");
+  app.add_flag("--list", options.list_only,
+               "Print the files' names, each ended by a zero, and exit");
   app.add_option("--role", options.role)->transform(CLI::CheckedTransformer(kRoles))->group("");
   app.add_option("--index", options.index)->group("");
   app.add_option("--control-fd", options.control_fd)->group("");
@@ -70,8 +72,7 @@ bool parse_options(int argc, char** argv, Options& options, int& exit_status) {
 
 std::vector<std::string> child_arguments(const Options& options, Role role, std::uint32_t index,
                                          int control_fd) {
-  std::vector<std::string> arguments = {"pipeline",
-                                        "--role=" + std::string(role_name(role)),
+  std::vector<std::string> arguments = {"pipeline", "--role=" + std::string(role_name(role)),
                                         "--index=" + std::to_string(index),
                                         "--control-fd=" + std::to_string(control_fd),
                                         "--mode=" + std::string(mode_name(options.mode))};

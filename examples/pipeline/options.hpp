@@ -17,8 +17,8 @@ struct Options {
   std::string socket;  // empty: where the library looks by itself
   std::uint32_t readers = 2;
   std::uint32_t hashers = 2;
-  std::uint64_t max_bytes = 0;             // 0: no cap
-  std::vector<std::uint32_t> kill_at;      // percent of the bytes done
+  std::uint64_t max_bytes = 0;         // 0: no cap
+  std::vector<std::uint32_t> kill_at;  // percent of the bytes done
   std::string sums_path;
   bool json = false;
   bool list_only = false;

@@ -1,11 +1,10 @@
 #include "pipeline/packet_socket.hpp"
 
-#include <sys/socket.h>
-#include <sys/uio.h>
-
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
+#include <sys/socket.h>
+#include <sys/uio.h>
 #include <system_error>
 
 #include "pipeline/messages.hpp"
@@ -56,8 +55,7 @@ ReceiveOutcome PacketSocket::receive_into(std::span<std::byte> room, std::size_t
     header.msg_iovlen = 1;
     header.msg_control = control;
     header.msg_controllen = sizeof(control);
-    const ssize_t got =
-        ::recvmsg(fd_.get(), &header, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
+    const ssize_t got = ::recvmsg(fd_.get(), &header, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
     if (got < 0) {
       // ECONNRESET says once that the peer left something of ours unread; what it sent is still there.
       if (errno == EINTR || errno == ECONNRESET) continue;

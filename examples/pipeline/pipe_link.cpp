@@ -1,12 +1,11 @@
 #include "pipeline/pipe_link.hpp"
 
+#include <cerrno>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/uio.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <system_error>
+#include <unistd.h>
 
 namespace pipeline {
 namespace {

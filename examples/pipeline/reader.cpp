@@ -1,15 +1,14 @@
 #include "pipeline/reader.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <exception>
+#include <fcntl.h>
 #include <map>
 #include <string>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "pipeline/child_link.hpp"
 #include "pipeline/pipe_link.hpp"

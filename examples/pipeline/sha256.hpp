@@ -1,11 +1,11 @@
 #pragma once
 // Sha256: libcrypto's SHA-256, one object for many files.
 
-#include <openssl/evp.h>
-
 #include <cstddef>
 #include <memory>
 #include <span>
+
+#include <openssl/evp.h>
 
 #include "pipeline/messages.hpp"
 

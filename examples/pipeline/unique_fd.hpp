@@ -2,7 +2,6 @@
 // UniqueFd: a descriptor that closes itself.
 
 #include <unistd.h>
-
 #include <utility>
 
 namespace pipeline {

@@ -210,6 +210,7 @@ TEST_CASE("a reclaim killed at any step and run again loses nothing, beside a wo
     const Explored result = explore_kills([victim_dies](std::uint32_t kill_after) {
       auto ring = two_magazines();
       Actor victim{[=] { cycle(*ring, 1, false); }, victim_dies};
+      victim.dies_anyway = true;
       Actor first{[=] { Reclaimer<ScheduledAtomic>(ring->view, 1, 1).run(); }, kill_after, 0,
                   [=] { ring->forget_dead(1); }};
       Actor again{[=] { Reclaimer<ScheduledAtomic>(ring->view, 1, 1).run(); }, kNever, 1};

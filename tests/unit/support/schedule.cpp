@@ -132,7 +132,7 @@ void Search::before_access(const void* word, bool writes) noexcept {
   self.writes = writes;
   if (self.accesses == self.actor->kill_after) {
     self.over = true;
-    killed_ = true;
+    killed_ = killed_ || !self.actor->dies_anyway;
     next_ = kNever;
     to_main();  // never comes back
   }

@@ -33,6 +33,7 @@ struct Actor {
   std::uint32_t kill_after = kNever;  // accesses that it still makes
   int after = -1;                     // starts when that actor, one before it, has ended or died
   std::function<void()> prelude = {}; // runs unscheduled, just before it starts
+  bool dies_anyway = false;           // its kill is not counted: not the one that explore_kills moves
 };
 
 // One run: made anew for each schedule.

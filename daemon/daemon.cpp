@@ -1,0 +1,150 @@
+#include "daemon/daemon.hpp"
+
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <utility>
+
+#include "daemon/lease_watch.hpp"
+#include "daemon/logging.hpp"
+#include "daemon/notify.hpp"
+#include "daemon/order_desk.hpp"
+
+namespace zeropool::daemon {
+
+Daemon::Daemon(DaemonOptions options)
+    : options_(std::move(options)),
+      started_unix_seconds_(static_cast<std::uint64_t>(std::time(nullptr))),
+      reloaded_unix_seconds_(started_unix_seconds_) {}
+
+Daemon::~Daemon() {
+  http_.reset();
+  sessions_.reset();
+  listener_.reset();
+  if (loop_) loop_->around_sleep({}, {});
+  if (commits_) commits_->finish();
+}
+
+std::unique_ptr<Daemon> Daemon::start(DaemonOptions options, const Config& config,
+                                      std::string& why) {
+  std::unique_ptr<Daemon> daemon(new Daemon(std::move(options)));
+  if (!daemon->open(config, why)) return nullptr;
+  return daemon;
+}
+
+void Daemon::run() {
+  state_ = "running";
+  notify::ready(status_line());
+  loop_->run();
+  stop();
+}
+
+void Daemon::stop() {
+  if (state_ == "stopping") return;
+  state_ = "stopping";
+  notify::stopping();
+  spdlog::info("stopping; clients keep what they hold");
+  sessions_->stop_listening();
+  listener_.reset();
+  for (const auto& service : services_) service->stop();
+  http_.reset();
+  loop_->stop();
+}
+
+bool Daemon::watch_signals(std::string& why) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGHUP, SIGTERM, SIGINT}) sigaddset(&set, signal);
+  signals_.reset(::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
+  if (signals_ &&
+      loop_->watch(signals_.get(), EPOLLIN, [this](std::uint32_t) { on_signals(); })) {
+    return true;
+  }
+  why = std::string("signalfd: ") + std::strerror(errno);
+  return false;
+}
+
+void Daemon::on_signals() {
+  signalfd_siginfo info{};
+  while (::read(signals_.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
+    if (info.ssi_signo == SIGHUP) {
+      std::string why;
+      reload(why);
+    } else {
+      stop();
+    }
+  }
+}
+
+bool Daemon::watch_commits(std::string& why) {
+  const bool watched = loop_->watch(commits_->completion_fd(), EPOLLIN, [this](std::uint32_t) {
+    commits_->deliver();
+    // What could not be committed is not published: those who wait for it look elsewhere.
+    for (const auto& service : services_) {
+      if (service->pool().orders->waiting() > 0) service->serve();
+    }
+  });
+  if (!watched) why = std::string("epoll_ctl: ") + std::strerror(errno);
+  return watched;
+}
+
+void Daemon::watch_watchdog(std::chrono::nanoseconds interval) {
+  if (interval.count() == 0) return;
+  notify::alive();
+  loop_->after(interval, [this, interval] { watch_watchdog(interval); });
+}
+
+TrimReport Daemon::trim_others(const Pool& wants, std::uint64_t bytes) {
+  TrimReport sum;
+  for (const auto& pool : pools_) {
+    if (pool.get() == &wants || sum.bytes >= bytes) continue;
+    const PoolAccount account = budget_->snapshot(pool->memory->account());
+    const std::uint64_t spare = account.committed_bytes - std::min(account.committed_bytes,
+                                                                   account.reserved_bytes);
+    const std::uint64_t wanted = std::min(spare, bytes - sum.bytes);
+    if (wanted == 0) continue;
+    const TrimReport report = pool->memory->trim(wanted, lib::kNone);
+    sum.extents += report.extents;
+    sum.bytes += report.bytes;
+  }
+  return sum;
+}
+
+std::uint64_t Daemon::limit_of(const PoolConfig& pool) const {
+  return std::min(pool.limit_bytes.value_or(budget_bytes_), budget_bytes_);
+}
+
+bool Daemon::may_attach_somewhere(const Peer& peer) const {
+  return std::any_of(services_.begin(), services_.end(),
+                     [&](const auto& service) { return service->access().allows(peer); });
+}
+
+DaemonStatistics Daemon::statistics() {
+  DaemonStatistics statistics;
+  statistics.state = state_;
+  statistics.budget_bytes = budget_->budget();
+  statistics.committed_bytes = budget_->committed();
+  statistics.started_unix_seconds = started_unix_seconds_;
+  statistics.last_reload_successful = reload_successful_;
+  statistics.last_reload_unix_seconds = reloaded_unix_seconds_;
+  statistics.rejections = sessions_->rejections();
+  for (const auto& pool : pools_) {
+    statistics.pools.push_back(collect_pool_statistics(*pool, *budget_));
+  }
+  return statistics;
+}
+
+std::string Daemon::status_line() const {
+  return std::to_string(pools_.size()) + (pools_.size() == 1 ? " pool" : " pools") + " at " +
+         socket_path_ + ", budget " + format_bytes(budget_bytes_);
+}
+
+}  // namespace zeropool::daemon

@@ -1,0 +1,100 @@
+#pragma once
+// The whole: everything that zeropoold is made of, started, reloaded and stopped.
+//
+// Thread safety: one thread's, the loop's. Members are in the order in which they depend on each other; they go
+// in the opposite one.
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/budget.hpp"
+#include "daemon/clients.hpp"
+#include "daemon/commit_thread.hpp"
+#include "daemon/config.hpp"
+#include "daemon/event_loop.hpp"
+#include "daemon/http_front.hpp"
+#include "daemon/instance_lock.hpp"
+#include "daemon/ledger.hpp"
+#include "daemon/listener.hpp"
+#include "daemon/pool.hpp"
+#include "daemon/pool_service.hpp"
+#include "daemon/session.hpp"
+#include "daemon/statistics.hpp"
+#include "zeropool/lib/topology.hpp"
+
+namespace zeropool::daemon {
+
+struct DaemonOptions {
+  std::string config_path;  // empty: none, the defaults
+  std::string log_level;    // empty: as configured; else it stays through reloads
+};
+
+class Daemon {
+ public:
+  // Null: `why` says what could not be had, and what to do. SIGHUP, SIGTERM and SIGINT must be blocked.
+  static std::unique_ptr<Daemon> start(DaemonOptions options, const Config& config,
+                                       std::string& why);
+  ~Daemon();
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+
+  // Until SIGTERM, SIGINT or stop().
+  void run();
+  void stop();
+
+  // Reads the file again. False: it changed nothing, `why` says why. True: `why` names what takes a restart.
+  bool reload(std::string& why);
+
+  DaemonStatistics statistics();
+  const std::vector<std::unique_ptr<Pool>>& pools() const { return pools_; }
+  EventLoop& loop() { return *loop_; }
+  const std::string& socket_path() const { return socket_path_; }
+  bool may_attach_somewhere(const Peer& peer) const;
+
+ private:
+  explicit Daemon(DaemonOptions options);
+  bool open(const Config& config, std::string& why);
+  bool open_memory(std::string& why);
+  bool open_pool(const PoolConfig& config, std::string& why);
+  bool open_socket(std::string& why);
+  bool watch_signals(std::string& why);
+  bool watch_commits(std::string& why);
+  void watch_watchdog(std::chrono::nanoseconds interval);
+  void on_signals();
+  void apply_to_pools();
+  TrimReport trim_others(const Pool& wants, std::uint64_t bytes);
+  std::uint64_t limit_of(const PoolConfig& pool) const;
+  std::string status_line() const;
+  void say_what_was_chosen() const;
+
+  DaemonOptions options_;
+  Config config_;
+  lib::Topology topology_;
+  std::uint64_t total_memory_bytes_ = 0;
+  std::uint64_t usable_memory_bytes_ = 0;
+  std::uint64_t budget_bytes_ = 0;
+  std::uint64_t started_unix_seconds_ = 0;
+  bool reload_successful_ = true;
+  std::uint64_t reloaded_unix_seconds_ = 0;
+  std::string state_ = "starting";
+  std::string socket_path_;
+
+  std::optional<InstanceLock> lock_;
+  std::unique_ptr<EventLoop> loop_;
+  lib::UniqueFd signals_;
+  std::unique_ptr<Budget> budget_;
+  std::unique_ptr<Ledger> ledger_;
+  std::unique_ptr<CommitThread> commits_;
+  std::vector<std::unique_ptr<Pool>> pools_;
+  std::vector<std::unique_ptr<PoolService>> services_;
+  std::unique_ptr<Clients> clients_;
+  std::unique_ptr<Listener> listener_;
+  std::unique_ptr<Sessions> sessions_;
+  std::unique_ptr<HttpFront> http_;
+};
+
+}  // namespace zeropool::daemon

@@ -1,0 +1,66 @@
+// What a changed configuration changes in a running daemon.
+
+#include <spdlog/spdlog.h>
+
+#include <ctime>
+
+#include "daemon/config_reload.hpp"
+#include "daemon/daemon.hpp"
+#include "daemon/logging.hpp"
+#include "daemon/notify.hpp"
+
+namespace zeropool::daemon {
+
+bool Daemon::reload(std::string& why) {
+  notify::reloading();
+  reload_successful_ = false;
+  if (options_.config_path.empty()) {
+    why = "the daemon runs without a configuration file: there is nothing to reload";
+  } else {
+    MachineFacts machine;
+    machine.total_memory_bytes = usable_memory_bytes_;
+    for (const lib::Topology::Node& node : topology_.nodes) machine.nodes.push_back(node.id);
+    const ConfigOutcome outcome =
+        validate_against_machine(load_config(options_.config_path), machine);
+    for (const ConfigError& error : outcome.errors) {
+      spdlog::error("{}", error.to_string());
+      why += (why.empty() ? "" : "\n") + error.to_string();
+    }
+    if (outcome.ok()) {
+      const ReloadPlan plan = reload_diff(config_, *outcome.config, machine);
+      for (const std::string& applied : plan.applied) spdlog::info("reload: {}", applied);
+      for (const std::string& refused : plan.refused) {
+        spdlog::warn("reload: not applied: {}", refused);
+        why += (why.empty() ? "" : "\n") + refused;
+      }
+      config_ = plan.effective;
+      reload_successful_ = true;
+      reloaded_unix_seconds_ = static_cast<std::uint64_t>(std::time(nullptr));
+      budget_bytes_ = config_.budget_bytes(usable_memory_bytes_);
+      budget_->set_budget(budget_bytes_);
+      set_log_level(options_.log_level.empty() ? config_.log.level : options_.log_level);
+      sessions_->set_pending_limit(config_.limits.pending_attaches);
+      apply_to_pools();
+      for (const auto& service : services_) service->serve();
+      spdlog::info("reload: {} changes applied, {} need a restart", plan.applied.size(),
+                   plan.refused.size());
+    }
+  }
+  if (!reload_successful_) spdlog::error("reload: nothing was changed: {}", why);
+  notify::ready(status_line());
+  return reload_successful_;
+}
+
+void Daemon::apply_to_pools() {
+  for (const auto& service : services_) {
+    Pool& pool = service->pool();
+    for (const PoolConfig& config : config_.pools) {
+      if (config.name == pool.config.name) pool.config = config;
+    }
+    pool.memory->reconfigure(pool.config);  // limits too
+    service->apply_config(config_.socket, budget_bytes_,
+                          budget_->snapshot(pool.memory->account()).limit_bytes);
+  }
+}
+
+}  // namespace zeropool::daemon

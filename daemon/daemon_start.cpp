@@ -1,0 +1,157 @@
+// How the daemon comes up: memory, pools, socket, HTTP; and what it says about it.
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "daemon/admin_channel.hpp"
+#include "daemon/config_describe.hpp"
+#include "daemon/config_reload.hpp"
+#include "daemon/daemon.hpp"
+#include "daemon/lease_watch.hpp"
+#include "daemon/logging.hpp"
+#include "daemon/machine_memory.hpp"
+#include "daemon/notify.hpp"
+#include "zeropool/lib/socket_path.hpp"
+
+namespace zeropool::daemon {
+namespace {
+
+// Each client takes three descriptors.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+std::string describe_pages(lib::PageKind kind) {
+  switch (kind) {
+    case lib::PageKind::kGiant1GiB: return "1GiB";
+    case lib::PageKind::kHuge2MiB: return "2MiB";
+    case lib::PageKind::kTransparent: return "thp";
+    case lib::PageKind::kSmall4KiB: return "4KiB";
+  }
+  return "?";
+}
+
+}  // namespace
+
+bool Daemon::open(const Config& config, std::string& why) {
+  raise_descriptor_limit();
+  const MachineMemory memory = read_machine_memory();
+  total_memory_bytes_ = memory.total_bytes;
+  usable_memory_bytes_ = memory.usable_bytes;
+  topology_ = lib::read_topology();
+  config_ = fix_limit_max(config, usable_memory_bytes_);
+  budget_bytes_ = config_.budget_bytes(usable_memory_bytes_);
+  socket_path_ = config_.socket.path.empty() ? lib::default_listen_path() : config_.socket.path;
+  if (budget_bytes_ == 0) {
+    why = "the budget is 0 bytes; set budget";
+    return false;
+  }
+  why = prepare_socket_folder(socket_path_);
+  if (!why.empty()) return false;
+  lock_ = InstanceLock::take(socket_path_, why);
+  if (!lock_) return false;
+  loop_ = EventLoop::create(why);
+  if (!loop_ || !watch_signals(why) || !open_memory(why) || !open_socket(why)) return false;
+  http_ = std::make_unique<HttpFront>(*loop_, [this] { return statistics(); });
+  http_->start(config_.metrics.listen);
+  watch_watchdog(notify::watchdog_interval());
+  say_what_was_chosen();
+  return true;
+}
+
+bool Daemon::open_memory(std::string& why) {
+  budget_ = std::make_unique<Budget>(budget_bytes_);
+  // Ids of clients that are gone stay in the ledger while a hand-off of theirs is under way.
+  ledger_ = Ledger::create(*budget_, config_.limits.clients * 2, why);
+  if (!ledger_) return false;
+  commits_ = std::make_unique<CommitThread>(topology_.nodes.size() > 1);
+  clients_ = std::make_unique<Clients>(*loop_, *ledger_, config_.limits.clients,
+                                       [this](std::uint32_t id) { sessions_->client_gone(id); });
+  for (const PoolConfig& pool : config_.pools) {
+    if (!open_pool(pool, why)) {
+      why = "pool '" + pool.name + "': " + why;
+      return false;
+    }
+  }
+  apply_to_pools();
+  if (!watch_commits(why)) return false;
+  loop_->around_sleep(
+      [this] {
+        bool found = false;
+        for (const auto& service : services_) found = service->look_before_sleep() || found;
+        return found;
+      },
+      [this] {
+        for (const auto& service : services_) service->awake();
+      });
+  return true;
+}
+
+bool Daemon::open_pool(const PoolConfig& config, std::string& why) {
+  auto pool = std::make_unique<Pool>();
+  pool->config = config;
+  pool->memory = PoolMemory::create(
+      config, limit_of(config), config_.limits.clients, config_.limits.threads,
+      MemoryServices{*budget_, *ledger_, *commits_, topology_, config_.pages.size}, why);
+  if (!pool->memory) return false;
+  const Pool* wants = pool.get();
+  OrderDeskHooks hooks;
+  hooks.now_ns = monotonic_ns;
+  hooks.wake_fd = [this](std::uint32_t client) { return clients_->wake_fd(client); };
+  hooks.trim_other_pools = [this, wants](std::uint64_t bytes) { return trim_others(*wants, bytes); };
+  auto service = PoolService::start(
+      *loop_, *pool, std::move(hooks),
+      [this](PoolService& swept) { clients_->leases_swept(swept); }, why);
+  if (!service) return false;
+  pools_.push_back(std::move(pool));
+  services_.push_back(std::move(service));
+  return true;
+}
+
+bool Daemon::open_socket(std::string& why) {
+  SessionHooks hooks;
+  hooks.attach = [this](int socket, const Peer& peer, lib::Received& message,
+                        std::uint64_t connected_ns) {
+    return attach(services_, *clients_, socket, peer, message, connected_ns);
+  };
+  hooks.administer = [this](int socket, const Peer& peer, const lib::AdminRequest& request) {
+    return answer_admin_request(*this, socket, peer, request);
+  };
+  hooks.detach = [this](std::uint32_t client) { clients_->detach(client); };
+  hooks.hung_up = [this](std::uint32_t client) { clients_->hung_up(client); };
+  sessions_ = std::make_unique<Sessions>(*loop_, std::move(hooks));
+  listener_ = Listener::open(socket_path_, config_.socket, why);
+  return listener_ && sessions_->listen(*listener_, config_.limits.pending_attaches, why);
+}
+
+void Daemon::say_what_was_chosen() const {
+  spdlog::info("{}", options_.config_path.empty()
+                         ? "no configuration file: running with defaults"
+                         : "configured by " + options_.config_path);
+  spdlog::info("socket {} (mode {:04o})", socket_path_, config_.socket.mode);
+  spdlog::info("budget {} of {} memory{}", format_bytes(budget_bytes_),
+               format_bytes(usable_memory_bytes_),
+               usable_memory_bytes_ < total_memory_bytes_ ? " that our cgroup allows" : "");
+  for (const auto& pool : pools_) {
+    const lib::PoolShape& shape = pool->memory->plan().shape;
+    std::string arenas;
+    for (const lib::PoolShape::Arena& arena : shape.arenas) {
+      arenas += (arenas.empty() ? "" : ", ") + std::string("node ") + std::to_string(arena.node) +
+                " on " + describe_pages(arena.page_kind) + " pages";
+    }
+    std::string classes;
+    for (const std::uint64_t bytes : shape.class_bytes) {
+      classes += (classes.empty() ? "" : ", ") + format_bytes(bytes);
+    }
+    spdlog::info("pool '{}': classes {}; limit {}; {}", pool->config.name, classes,
+                 format_bytes(limit_of(pool->config)), arenas);
+  }
+}
+
+}  // namespace zeropool::daemon

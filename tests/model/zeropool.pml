@@ -1,0 +1,964 @@
+/* zeropool's protocol: magazines, marks, hand-off, orders and grants, steal, publish and withdraw, reclaim, and a
+ * daemon that restarts. What the words mean: docs/crash-safety.md; the code: lib/include/zeropool/lib/.
+ *
+ * Run by tests/model/check. By hand:
+ *   spin -a -DHANDOFF -DCRASHES=1 zeropool.pml && cc -O2 -DSAFETY -DCOLLAPSE -DVECTORSZ=2048 -o pan pan.c && ./pan -m1000000
+ *
+ * Features (each adds words and actions):
+ *   HANDOFF   release, adopt, take-back (a releaser adopts its own handle), lease expiry, receivers
+ *   ORDERS    one order cell: take, post, cancel; the daemon grants or refuses; accept
+ *   STEAL     thread records with busy and steal; the daemon takes idle caches
+ *   PUBLISH   the last slot is absent at first; the daemon publishes and withdraws slots, by a ledger
+ *   BOUND     with PUBLISH and HANDOFF: clients believe a slot bound that they read at their last claim
+ *   DAMAGE    client 1 is dead at the start, and its magazine holds an entry that is with client 2
+ * Bounds:
+ *   OPS  operations of each client    CRASHES  kills of clients, at most one each    RESTARTS  kills of the daemon
+ *   ACTS  daemon's publishes, withdrawals and steals    NS slots (2 or 3)   NM magazines (3 to 5)   B  slots of a magazine
+ *   MAGS  magazines that a client may own (1 or 2)
+ * BROKEN=n: protocols that must fail; see tests/model/README.md.
+ */
+#ifndef BROKEN
+#define BROKEN 0
+#endif
+#ifndef OPS
+#define OPS 3
+#endif
+#ifndef CRASHES
+#define CRASHES 0
+#endif
+#ifndef RESTARTS
+#define RESTARTS 0
+#endif
+#ifndef ACTS
+#define ACTS 2
+#endif
+#ifndef NS
+#define NS 2
+#endif
+#ifndef NM
+#define NM 3
+#endif
+#ifndef B
+#define B 2
+#endif
+#ifndef MAGS
+#define MAGS 1
+#endif
+
+#define NONE 255
+
+/* ---- the words ---- */
+
+/* Owner word: 0 in the ring; 1, 2 a thread of that client; DAEMON; or a grant, {client, sequence}. */
+#define DAEMON 3
+#define GRANT(c, q) (16 + (c) + 4 * ((q) % 8))
+#define OWNER_CLIENT(w) (((w) < 16) -> (w) : ((w) % 4))
+
+/* Mark: holder mk[] and generation gn[]. Always compared and changed together, as the one word that they are. */
+#define ABSENT 0
+#define FREE 3
+#define TRANSIT(c) (4 + (c))
+#define IN_TRANSIT(s) (mk[s] > 4)
+/* Generations only matter to handles: without HANDOFF they would only multiply states. */
+#ifdef HANDOFF
+#define NEXT_GENERATION(s) gn[s] = gn[s] + 1
+#else
+#define NEXT_GENERATION(s) skip
+#endif
+
+/* Order word: {sequence, client, state}. */
+#define ORD(q, c, st) (32 * ((q) % 8) + 8 * (c) + (st))
+#define ORD_STATE(w) ((w) % 8)
+#define ORD_CLIENT(w) (((w) / 8) % 4)
+#define ORD_SEQ(w) ((w) / 32)
+#define ORD_FREED(w) (32 * ORD_SEQ(w))
+#define O_FREE 0
+#define O_WRITING 1
+#define O_POSTED 2
+#define O_GRANTED 3
+#define O_REFUSED 4
+
+/* Steal word. */
+#define S_NONE 0
+#define S_REQ 1
+#define S_TAKEN 2
+
+byte own[NM];
+byte cnt[NM];
+byte sl[NM * B];
+byte mk[NS];
+byte loaded[3] = NONE;   /* a thread record's numbers */
+byte held[3] = NONE;     /* what the application of a client has */
+bool dead[3];
+bool quiet[3];
+bool gone[3];            /* the daemon's client table: reclaimed */
+byte crashes = 0;
+byte restarts = 0;
+byte acts = 0;
+#if MAGS == 2
+byte prev[3] = NONE;
+#define PREVIOUS(c) prev[c]
+#else
+#define PREVIOUS(c) NONE
+#endif
+#ifdef HANDOFF
+byte gn[NS];
+byte note[NS];           /* the receiver; 0: anybody */
+byte handle_slot = NONE; /* the last handle sent; whoever likes keeps a copy of it */
+byte handle_gen;
+#if BROKEN == 7
+byte releases[NS];       /* ghost: which release a handle came from */
+byte handle_release;
+#endif
+#endif
+#ifdef ORDERS
+byte ord = 0;
+#endif
+#ifdef STEAL
+bool busy[3];
+byte steal[3];
+#endif
+#ifdef PUBLISH
+bool in_ledger[NS];      /* the ledger: this slot's extent is published */
+#ifdef BOUND
+byte published = NS - 1; /* slots_published */
+#endif
+#endif
+
+byte user[NS];           /* ghost: the client whose application uses a slot; 0: none */
+
+#ifdef DAMAGE
+/* An entry can be told to be damage as long as its slot's mark names another: until reclaim has looked (and, if
+ * reclaim may be killed and look again, until it is through). */
+bool looked;
+#if RESTARTS > 0
+#define MAY_PUT gone[1]
+#else
+#define MAY_PUT looked
+#endif
+#define LOOKED looked = true
+#else
+#define MAY_PUT true
+#define LOOKED skip
+#endif
+
+/* ---- steps ---- */
+
+/* One access to shared memory by a client, and the kill that may come right after it. */
+#if CRASHES > 0
+#define STEP(x) atomic { x; if :: crashes < CRASHES -> crashes++; goto die :: skip fi }
+#else
+#define STEP(x) atomic { x }
+#endif
+/* The same of the daemon. */
+#if RESTARTS > 0
+#define DSTEP(x) atomic { x; if :: restarts < RESTARTS -> restarts++; goto recovery :: skip fi }
+#else
+#define DSTEP(x) atomic { x }
+#endif
+
+/* Hints may name any magazine, so a claim may meet any. Of those that are empty and in the ring it takes the
+ * first: they are alike. */
+#if BROKEN == 10
+#define E(i) false /* a look at one after the other tells them apart */
+#else
+#define E(i) (own[i] == 0 && cnt[i] == 0)
+#endif
+#define F0 (own[0] == 0)
+#define F1 (own[1] == 0 && (cnt[1] > 0 || !E(0)))
+#define F2 (own[2] == 0 && (cnt[2] > 0 || !(E(0) || E(1))))
+#define F3 (own[3] == 0 && (cnt[3] > 0 || !(E(0) || E(1) || E(2))))
+#define F4 (own[4] == 0 && (cnt[4] > 0 || !(E(0) || E(1) || E(2) || E(3))))
+inline claim_any(m, me) {
+  if
+  :: F0 -> m = 0
+  :: F1 -> m = 1
+  :: F2 -> m = 2
+#if NM > 3
+  :: F3 -> m = 3
+#endif
+#if NM > 4
+  :: F4 -> m = 4
+#endif
+  :: else -> m = NONE
+  fi;
+  if :: m != NONE -> own[m] = me :: else fi
+}
+/* claim_with_room: claims until it has met one with room. */
+inline claim_room(m, me) {
+  if
+  :: F0 && cnt[0] < B -> m = 0
+  :: F1 && cnt[1] < B -> m = 1
+  :: F2 && cnt[2] < B -> m = 2
+#if NM > 3
+  :: F3 && cnt[3] < B -> m = 3
+#endif
+#if NM > 4
+  :: F4 && cnt[4] < B -> m = 4
+#endif
+  :: else -> m = NONE
+  fi;
+  if :: m != NONE -> own[m] = me :: else fi
+}
+
+/* What lies above a count is never read: forgotten, so that states which differ in nothing else are one. */
+#if BROKEN == 2
+#define COUNT_DOWN(m) cnt[m] = cnt[m] - 1
+#else
+#define COUNT_DOWN(m) cnt[m] = cnt[m] - 1; sl[(m) * B + cnt[m]] = 0
+#endif
+
+#define USES(s, who) assert(user[s] == 0); user[s] = who
+#define NO_MORE(s, who) assert(user[s] == who); user[s] = 0
+
+/* ---- a client: one thread, and the application that it serves ---- */
+
+proctype client(byte me) {
+  byte ops = 0;
+  byte m = 0;
+  byte s = 0;
+#ifdef HANDOFF
+  byte g = 0;
+#if BROKEN == 7
+  byte from_release = 0;
+#endif
+#endif
+#ifdef ORDERS
+  byte word = 0;
+#endif
+#ifdef BOUND
+  byte bound = NS - 1;
+#endif
+  do
+  :: ops == OPS -> break
+  :: ops < OPS ->
+    ops++;
+#ifdef STEAL
+    STEP(busy[me] = 1);
+    if
+    :: steal[me] != S_NONE ->
+      STEP(busy[me] = 0);
+      if
+      :: steal[me] == S_REQ -> STEP(if :: steal[me] == S_REQ -> steal[me] = S_NONE :: else fi)
+      :: steal[me] == S_TAKEN ->
+        STEP(loaded[me] = NONE);
+#if MAGS == 2
+        STEP(prev[me] = NONE);
+#endif
+        STEP(steal[me] = S_NONE)
+      :: else
+      fi;
+      goto next
+    :: else
+    fi;
+#endif
+    if
+    :: loaded[me] == NONE -> /* claim */
+      STEP(claim_any(m, me); loaded[me] = m; m = 0);
+#ifdef BOUND
+      bound = published
+#endif
+    :: loaded[me] != NONE -> /* release */
+      STEP(assert(own[loaded[me]] == me); own[loaded[me]] = 0; loaded[me] = NONE)
+#if MAGS == 2
+    :: loaded[me] != NONE || prev[me] != NONE -> /* the two change places */
+      STEP(m = loaded[me]; loaded[me] = prev[me]; prev[me] = m; m = 0)
+#endif
+    :: loaded[me] != NONE && held[me] == NONE && cnt[loaded[me]] > 0 -> /* get */
+      s = sl[loaded[me] * B + cnt[loaded[me]] - 1];
+#ifdef BOUND
+      if
+      :: s >= bound -> STEP(COUNT_DOWN(loaded[me])); goto got
+      :: else
+      fi;
+#endif
+      if
+      :: mk[s] != FREE ->
+#ifndef DAMAGE
+        assert(false);
+#endif
+        STEP(COUNT_DOWN(loaded[me]))
+      :: else ->
+#if BROKEN == 1
+        STEP(COUNT_DOWN(loaded[me]));
+        STEP(mk[s] = me; held[me] = s; USES(s, me))
+#else
+        STEP(mk[s] = me);                                            /* get 1 */
+        STEP(COUNT_DOWN(loaded[me]); held[me] = s; USES(s, me))      /* get 2: COMMIT */
+#endif
+      fi;
+#ifdef BOUND
+got:
+#endif
+      s = 0
+    :: loaded[me] != NONE && held[me] != NONE && cnt[loaded[me]] < B && MAY_PUT -> /* put */
+      s = held[me];
+      assert(mk[s] == me);
+#if defined(BOUND) && BROKEN != 9
+      bound = published; /* a slot that it did not get from a magazine of its own */
+#endif
+#if BROKEN == 2
+      STEP(cnt[loaded[me]] = cnt[loaded[me]] + 1; NO_MORE(s, me));
+      STEP(sl[loaded[me] * B + cnt[loaded[me]] - 1] = s);
+      STEP(mk[s] = FREE; NEXT_GENERATION(s); held[me] = NONE);
+#elif BROKEN == 8
+      STEP(mk[s] = FREE; NEXT_GENERATION(s); NO_MORE(s, me));
+      STEP(sl[loaded[me] * B + cnt[loaded[me]]] = s);
+      STEP(cnt[loaded[me]] = cnt[loaded[me]] + 1; held[me] = NONE);
+#else
+      STEP(sl[loaded[me] * B + cnt[loaded[me]]] = s; NO_MORE(s, me)); /* put 1 */
+      STEP(cnt[loaded[me]] = cnt[loaded[me]] + 1);                    /* put 2: COMMIT */
+      STEP(mk[s] = FREE; NEXT_GENERATION(s); held[me] = NONE);        /* put 3 */
+#endif
+      s = 0
+#ifdef HANDOFF
+    :: held[me] != NONE -> /* release for hand-off */
+      s = held[me];
+      if
+      :: STEP(note[s] = 0)
+      :: STEP(note[s] = 3 - me)
+      fi;
+#if BROKEN == 7
+      STEP(assert(mk[s] == me); mk[s] = TRANSIT(me); g = gn[s]; held[me] = NONE; NO_MORE(s, me);
+           releases[s] = releases[s] + 1; from_release = releases[s]);
+      STEP(handle_slot = s; handle_gen = g; handle_release = from_release);
+      from_release = 0;
+#else
+      STEP(assert(mk[s] == me); mk[s] = TRANSIT(me); NEXT_GENERATION(s); g = gn[s]; held[me] = NONE;
+           NO_MORE(s, me));                                          /* COMMIT */
+      STEP(handle_slot = s; handle_gen = g);
+#endif
+      s = 0; g = 0
+    :: held[me] == NONE && handle_slot != NONE -> /* adopt; of one's own handle: take back */
+      atomic {
+        s = handle_slot; g = handle_gen;
+#if BROKEN == 7
+        from_release = handle_release;
+#endif
+      };
+      STEP(
+        if
+        :: IN_TRANSIT(s) && gn[s] == g ->                            /* COMMIT */
+#if BROKEN == 7
+          assert(releases[s] == from_release);
+#endif
+          mk[s] = me; held[me] = s; USES(s, me)
+        :: else
+        fi
+      );
+      s = 0; g = 0;
+#if BROKEN == 7
+      from_release = 0;
+#endif
+#endif
+#ifdef ORDERS
+    :: loaded[me] == NONE && ORD_STATE(ord) == O_FREE -> /* order */
+      word = ord;
+      STEP(
+        if
+        :: ord == word && ORD_STATE(word) == O_FREE -> word = ORD(ORD_SEQ(word) + 1, me, O_WRITING); ord = word
+        :: else -> word = 0
+        fi
+      );
+      if
+      :: word == 0 -> goto next
+      :: else
+      fi;
+      word = word - O_WRITING + O_POSTED;
+      STEP(assert(ord == word - O_POSTED + O_WRITING); ord = word);
+      /* The one wait; its deadline may come at any time. */
+      if
+      :: atomic { ord == word - O_POSTED + O_GRANTED -> skip };
+        /* accept: follow first_granted; here, look for the grant of this order */
+        m = 0;
+        do
+        :: m == NM -> break
+        :: m < NM ->
+#if BROKEN == 4
+          if :: own[m] == me -> loaded[me] = m :: else fi;
+#else
+          if
+          :: own[m] == GRANT(me, ORD_SEQ(word)) ->
+            STEP(assert(own[m] == GRANT(me, ORD_SEQ(word))); own[m] = me;
+#if MAGS == 2
+                 prev[me] = ((loaded[me] == NONE) -> prev[me] : loaded[me]);
+#else
+                 assert(loaded[me] == NONE);
+#endif
+                 loaded[me] = m)
+          :: else
+          fi;
+#endif
+          m++
+        od;
+        m = 0;
+        assert(loaded[me] != NONE);
+        STEP(ord = ORD_FREED(word))
+      :: atomic { ord == word - O_POSTED + O_REFUSED -> skip };
+        STEP(ord = ORD_FREED(word))
+      :: true -> /* cancel */
+        STEP(if :: ord == word -> ord = ORD_FREED(word); word = 0 :: else fi);
+        if
+        :: word != 0 -> /* answered at the last moment */
+          if
+          :: ord == word - O_POSTED + O_REFUSED -> STEP(ord = ORD_FREED(word))
+          :: else ->
+            assert(ord == word - O_POSTED + O_GRANTED);
+            m = 0;
+            do
+            :: m == NM -> break
+            :: m < NM ->
+#if BROKEN == 4
+              if :: own[m] == me -> loaded[me] = m :: else fi;
+#else
+              if
+              :: own[m] == GRANT(me, ORD_SEQ(word)) -> STEP(own[m] = me; loaded[me] = m)
+              :: else
+              fi;
+#endif
+              m++
+            od;
+            m = 0;
+            assert(loaded[me] != NONE);
+            STEP(ord = ORD_FREED(word))
+          fi
+        :: else
+        fi
+      fi;
+      word = 0
+#endif
+    :: skip
+    fi;
+#ifdef STEAL
+    STEP(busy[me] = 0);
+#endif
+next:
+    skip
+  od;
+  atomic { quiet[me] = true; goto end };
+die:
+  atomic {
+    dead[me] = true;
+    loaded[me] = NONE;
+    held[me] = NONE;
+#if MAGS == 2
+    prev[me] = NONE;
+#endif
+    s = 0;
+    do :: s == NS -> break :: s < NS -> if :: user[s] == me -> user[s] = 0 :: else fi; s++ od;
+    s = 0; m = 0; ops = OPS;
+#ifdef HANDOFF
+    g = 0;
+#endif
+#ifdef ORDERS
+    word = 0;
+#endif
+  };
+end:
+  skip
+}
+
+/* ---- the daemon ---- */
+
+/* put steps by the daemon, of a slot whose mark is its own (or the dead's) */
+inline daemon_put(m, s) {
+  DSTEP(sl[(m) * B + cnt[m]] = s);
+  DSTEP(cnt[m] = cnt[m] + 1);
+  DSTEP(mk[s] = FREE; NEXT_GENERATION(s))
+}
+
+/* A mark that says "with the dead". */
+#define HELD_BY(s, d) (mk[s] == ((d == DAEMON) -> ABSENT : (d)))
+#define APPEARS_BELOW (e > 0 && (sl[j * B] == s || (e > 1 && sl[j * B + 1] == s)))
+#if B > 3
+#error "APPEARS_BELOW knows three entries"
+#endif
+
+/* Step 1 and 1': membership beats marks. */
+inline mend_magazines(d) {
+  j = 0;
+  do
+  :: j == NM -> break
+  :: j < NM ->
+    if
+    :: own[j] != 0 && OWNER_CLIENT(own[j]) == d ->
+      e = cnt[j]; bad = 0;
+      do
+      :: e == 0 -> break
+      :: e > 0 ->
+        e--;
+        s = sl[j * B + e];
+        if
+        :: APPEARS_BELOW -> bad = bad | (1 << e)
+        :: !APPEARS_BELOW && HELD_BY(s, d) -> DSTEP(mk[s] = FREE; NEXT_GENERATION(s))
+        :: atomic { !APPEARS_BELOW && !HELD_BY(s, d) && mk[s] != FREE -> bad = bad | (1 << e); LOOKED }
+        :: else
+        fi
+      od;
+#ifndef DAMAGE
+      assert(bad == 0);
+#endif
+      do
+      :: bad == 0 -> break
+      :: bad != 0 ->
+        e = cnt[j] - 1;
+        s = sl[j * B + e];
+        if
+        :: bad & (1 << e) -> DSTEP(COUNT_DOWN(j)); bad = bad - (1 << e)
+        :: else ->
+          DSTEP(mk[s] = ((d == DAEMON) -> ABSENT : (d)));
+          DSTEP(COUNT_DOWN(j))
+        fi
+      od;
+      e = 0; s = 0
+    :: else
+    fi;
+    j++
+  od;
+  j = 0
+}
+
+inline release_magazines(d) {
+  j = 0;
+  do
+  :: j == NM -> break
+  :: j < NM ->
+    if
+    :: own[j] != 0 && OWNER_CLIENT(own[j]) == d -> DSTEP(own[j] = 0)
+    :: else
+    fi;
+    j++
+  od;
+  j = 0
+}
+
+/* A magazine with room for reclaim: the last one, one that the dead has, one of the ring. */
+inline reclaim_room(d) {
+  if
+  :: m != NONE && cnt[m] < B -> skip
+  :: else ->
+    m = 0;
+    do
+    :: m == NM -> m = NONE; break
+    :: m < NM ->
+      if :: own[m] != 0 && OWNER_CLIENT(own[m]) == d && cnt[m] < B -> break :: else fi;
+      m++
+    od;
+    if
+    :: m == NONE ->
+#if BROKEN == 10
+      /* one look at each magazine in turn */
+      m = 0;
+      do
+      :: m == NM -> m = NONE; break
+      :: m < NM ->
+        if
+        :: atomic { own[m] == 0 && cnt[m] < B -> own[m] = d }; break
+        :: else -> m++
+        fi
+      od
+#else
+      DSTEP(claim_room(m, d));
+      assert(m != NONE) /* there is always room */
+#endif
+    :: else
+    fi
+  fi
+}
+
+/* Step 2 and 2'. */
+inline collect_slots(d) {
+  m = NONE; t = 0;
+  do
+  :: t == NS -> break
+  :: t < NS ->
+    k = 0;
+    if
+#ifdef HANDOFF
+    :: IN_TRANSIT(t) ->
+      g = gn[t];
+      if
+      :: note[t] == d ->
+        DSTEP(if :: IN_TRANSIT(t) && gn[t] == g -> mk[t] = d; k = 1 :: else fi)
+      :: else
+      fi;
+      g = 0
+#endif
+    :: mk[t] == d -> k = 1
+    :: else
+    fi;
+    if
+    :: k == 1 ->
+      reclaim_room(d);
+      if
+      :: m != NONE -> daemon_put(m, t)
+      :: else
+      fi
+    :: else
+    fi;
+    t++
+  od;
+  m = NONE; t = 0; k = 0
+}
+
+inline reclaim(d) {
+#if BROKEN == 3
+  /* believes marks: what a mark says is where a slot is */
+  collect_slots(d);
+#elif BROKEN == 6
+  /* puts what is in transit before it is the dead's */
+  mend_magazines(d);
+  m = NONE; t = 0;
+  do
+  :: t == NS -> break
+  :: t < NS ->
+    if
+    :: IN_TRANSIT(t) && note[t] == d ->
+      reclaim_room(d);
+      DSTEP(sl[m * B + cnt[m]] = t);
+      DSTEP(cnt[m] = cnt[m] + 1);
+      DSTEP(if :: IN_TRANSIT(t) -> mk[t] = FREE; NEXT_GENERATION(t) :: else fi)
+    :: else
+    fi;
+    t++
+  od;
+  collect_slots(d);
+#else
+  mend_magazines(d);
+  collect_slots(d);
+#endif
+  release_magazines(d);
+#ifdef ORDERS
+  k = ord;
+  if
+  :: ORD_STATE(k) != O_FREE && ORD_CLIENT(k) == d ->
+    DSTEP(if :: ord == k -> ord = ORD_FREED(k) :: else fi)
+  :: else
+  fi;
+  k = 0;
+#endif
+  DSTEP(gone[d] = true)
+}
+
+#define FINISHED(c) ((dead[c] && gone[c]) || quiet[c])
+#ifndef HANDOFF
+#define ANY_IN_TRANSIT false
+#elif NS == 2
+#define ANY_IN_TRANSIT (IN_TRANSIT(0) || IN_TRANSIT(1))
+#else
+#define ANY_IN_TRANSIT (IN_TRANSIT(0) || IN_TRANSIT(1) || IN_TRANSIT(2))
+#endif
+
+proctype daemon() {
+  byte d = 0;
+  byte j = 0;
+  byte e = 0;
+  byte bad = 0;
+  byte s = 0;
+  byte m = NONE;
+  byte t = 0;
+  byte k = 0;
+  byte g = 0;
+  goto work;
+
+recovery: /* by the words, after a kill of the daemon */
+  skip;
+  d_step { j = 0; e = 0; bad = 0; s = 0; m = NONE; t = 0; k = 0; g = 0; d = DAEMON };
+  mend_magazines(d);
+  release_magazines(d);
+#ifdef ORDERS
+  /* grants whose order is not Granted with that sequence; before any order is served */
+  j = 0;
+  do
+  :: j == NM -> break
+  :: j < NM ->
+    k = own[j];
+    if
+    :: k >= 16 ->
+      s = ord;
+      if
+      :: !(ORD_STATE(s) == O_GRANTED && k == GRANT(ORD_CLIENT(s), ORD_SEQ(s))) ->
+        DSTEP(if :: own[j] == k -> own[j] = 0 :: else fi)
+      :: else
+      fi
+    :: else
+    fi;
+    j++
+  od;
+  j = 0; s = 0; k = 0;
+#endif
+#ifdef STEAL
+  d = 1;
+  do
+  :: d == 3 -> break
+  :: d < 3 -> DSTEP(if :: steal[d] == S_REQ -> steal[d] = S_NONE :: else fi); d++
+  od;
+#endif
+  d = 0;
+#if defined(PUBLISH) || defined(HANDOFF)
+  /* what the daemon had in its hands, of what the ledger says is published */
+  t = 0;
+  do
+  :: t == NS -> break
+  :: t < NS ->
+    if
+#ifdef PUBLISH
+    :: mk[t] == ABSENT && in_ledger[t] ->
+#else
+    :: mk[t] == ABSENT ->
+#endif
+      DSTEP(claim_room(m, DAEMON));
+      assert(m != NONE);
+      daemon_put(m, t);
+      DSTEP(own[m] = 0; m = NONE)
+    :: else
+    fi;
+    t++
+  od;
+  t = 0;
+#endif
+
+work:
+  do
+  :: dead[1] && !gone[1] -> d = 1; reclaim(d); d = 0
+  :: dead[2] && !gone[2] -> d = 2; reclaim(d); d = 0
+#ifdef HANDOFF
+  /* a lease is over, whenever that is */
+  :: ANY_IN_TRANSIT ->
+    if
+    :: IN_TRANSIT(0) -> t = 0
+    :: IN_TRANSIT(1) -> t = 1
+#if NS > 2
+    :: IN_TRANSIT(2) -> t = 2
+#endif
+    :: else -> t = 0
+    fi;
+    g = gn[t];
+    DSTEP(claim_room(m, DAEMON));
+    if
+    :: m != NONE ->
+      DSTEP(if :: IN_TRANSIT(t) && gn[t] == g -> mk[t] = ABSENT; k = 1 :: else fi);
+      if :: k == 1 -> daemon_put(m, t) :: else fi;
+      DSTEP(own[m] = 0; m = NONE)
+    :: else
+    fi;
+    k = 0; g = 0; t = 0
+#endif
+#ifdef ORDERS
+  :: ORD_STATE(ord) == O_POSTED ->
+    k = ord;
+    if
+    :: ORD_STATE(k) == O_POSTED -> /* O1 */
+      if
+      :: true ->
+        DSTEP(claim_any(m, DAEMON));
+        if
+        :: m == NONE -> skip
+        :: else ->
+          if
+          :: cnt[m] == 0 -> DSTEP(own[m] = 0)
+          :: else ->
+#if BROKEN == 4
+            DSTEP(own[m] = ORD_CLIENT(k));                            /* grant 1, untagged */
+#else
+            DSTEP(own[m] = GRANT(ORD_CLIENT(k), ORD_SEQ(k)));         /* grant 1 */
+#endif
+            DSTEP(if :: ord == k -> ord = k - O_POSTED + O_GRANTED; m = NONE :: else fi); /* grant 2: COMMIT */
+            if
+            :: m != NONE -> DSTEP(own[m] = 0) /* cancelled: goes back */
+            :: else
+            fi
+          fi
+        fi
+      :: true -> /* refuse */
+        DSTEP(if :: ord == k -> ord = k - O_POSTED + O_REFUSED :: else fi)
+      fi
+    :: else
+    fi;
+    k = 0; m = NONE
+#endif
+#ifdef PUBLISH
+  :: acts < ACTS -> /* publish what the ledger has not */
+    acts++;
+    t = 0;
+    do
+    :: t == NS - 1 || !in_ledger[t] -> break
+    :: else -> t++
+    od;
+    if
+    :: !in_ledger[t] ->
+      DSTEP(in_ledger[t] = true);
+#ifdef BOUND
+      DSTEP(published = NS);
+#endif
+      DSTEP(claim_room(m, DAEMON));
+      assert(m != NONE);
+      daemon_put(m, t);
+      DSTEP(own[m] = 0; m = NONE)
+    :: else
+    fi;
+    t = 0
+  :: acts < ACTS -> /* withdraw: empty a magazine by get steps; keep one slot of it, put the others back */
+    acts++;
+    DSTEP(claim_any(m, DAEMON));
+    if
+    :: m != NONE ->
+      bad = 0; /* here: a bit a slot taken */
+      do
+      :: cnt[m] == 0 -> break
+      :: cnt[m] > 0 ->
+        s = sl[m * B + cnt[m] - 1];
+        assert(mk[s] == FREE);
+        DSTEP(mk[s] = ABSENT);
+        DSTEP(COUNT_DOWN(m); bad = bad | (1 << s))
+      od;
+      DSTEP(own[m] = 0; m = NONE);
+      s = 0; t = NS;
+      do
+      :: s == NS -> break
+      :: s < NS ->
+        if
+        :: !(bad & (1 << s)) -> skip
+        :: (bad & (1 << s)) && t == NS -> t = s; DSTEP(in_ledger[s] = false) /* punched */
+        :: bad & (1 << s) ->
+          DSTEP(claim_room(m, DAEMON));
+          assert(m != NONE);
+          daemon_put(m, s);
+          DSTEP(own[m] = 0; m = NONE)
+        fi;
+        s++
+      od;
+      bad = 0; s = 0; t = 0
+    :: else
+    fi;
+    m = NONE
+#endif
+#ifdef STEAL
+  :: acts < ACTS ->
+    acts++;
+    if :: d = 1 :: d = 2 fi;
+    DSTEP(if :: steal[d] == S_NONE -> steal[d] = S_REQ; k = 1 :: else -> k = 0 fi);
+    /* membarrier */
+    if
+#if BROKEN == 5
+    :: k == 1 ->
+#else
+    :: k == 1 && busy[d] -> DSTEP(if :: steal[d] == S_REQ -> steal[d] = S_NONE :: else fi)
+    :: k == 1 && !busy[d] ->
+#endif
+#if BROKEN != 11
+      m = loaded[d]; /* what is listed is read before TAKEN: it is stable while REQ stands */
+#if MAGS == 2
+      e = prev[d];
+#endif
+#endif
+      DSTEP(if :: steal[d] == S_REQ -> steal[d] = S_TAKEN :: else -> k = 0 fi);
+      if
+      :: k == 1 ->
+#if BROKEN == 11
+        m = loaded[d];
+#endif
+        if
+        :: m != NONE -> DSTEP(if :: own[m] == d -> own[m] = 0 :: else fi)
+        :: else
+        fi;
+#if MAGS == 2
+#if BROKEN == 11
+        e = prev[d];
+#endif
+        if
+        :: e != NONE -> DSTEP(if :: own[e] == d -> own[e] = 0 :: else fi)
+        :: else
+        fi;
+#endif
+      :: else
+      fi
+    :: k == 0 -> skip
+    fi;
+    m = NONE; e = 0; k = 0; d = 0
+#endif
+  :: FINISHED(1) && FINISHED(2) && !ANY_IN_TRANSIT -> break
+  od;
+
+  /* The end: nobody is at work. Every slot is in one place, and nothing is the dead's. */
+  skip;
+  d_step {
+    j = 0;
+    do
+    :: j == NM -> break
+    :: j < NM ->
+      k = own[j];
+      assert(k == 0 || (k < DAEMON && quiet[k]));
+      /* What a live client owns, it knows of. */
+#if !defined(STEAL) || RESTARTS == 0
+      /* (A steal that the daemon's end broke off leaves magazines that come back with their client's end.) */
+      assert(k == 0 || loaded[k] == j || PREVIOUS(k) == j);
+#endif
+      assert(cnt[j] <= B);
+      j++
+    od;
+    s = 0;
+    do
+    :: s == NS -> break
+    :: s < NS ->
+      j = 0; k = 0; /* k: in how many magazines */
+      do
+      :: j == NM -> break
+      :: j < NM ->
+        e = 0;
+        do
+        :: e == cnt[j] -> break
+        :: e < cnt[j] -> if :: sl[j * B + e] == s -> k++ :: else fi; e++
+        od;
+        j++
+      od;
+      if
+      :: mk[s] == FREE -> assert(k == 1 && user[s] == 0)
+      :: mk[s] == ABSENT -> assert(k == 0 && user[s] == 0)
+      :: else -> assert(k == 0 && mk[s] < DAEMON && quiet[mk[s]] && held[mk[s]] == s && user[s] == mk[s])
+      fi;
+#ifdef PUBLISH
+      assert(in_ledger[s] == (mk[s] != ABSENT));
+#else
+      assert(mk[s] != ABSENT);
+#endif
+      s++
+    od;
+#ifdef ORDERS
+    assert(ORD_STATE(ord) == O_FREE);
+#endif
+    j = 0; k = 0; e = 0; s = 0
+  }
+}
+
+init {
+  atomic {
+    byte s = 0;
+#ifdef PUBLISH
+#define FIRST (NS - 1)
+#else
+#define FIRST NS
+#endif
+    do
+    :: s == FIRST -> break
+    :: s < FIRST ->
+      sl[s] = s; /* fills magazine after magazine */
+      cnt[s / B] = cnt[s / B] + 1;
+      mk[s] = FREE;
+#ifdef PUBLISH
+      in_ledger[s] = true;
+#endif
+      s++
+    od;
+#ifdef DAMAGE
+    /* Magazine 0 is the dead's: slot 0 is with client 2, slot 1 in its place. */
+    own[0] = 1; dead[1] = true; mk[0] = 2; held[2] = 0; user[0] = 2;
+#endif
+    s = 0;
+#ifndef DAMAGE
+    run client(1);
+#endif
+    run client(2);
+    run daemon()
+  }
+}

@@ -1,0 +1,116 @@
+#include "daemon/ledger.hpp"
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+using namespace zeropool;
+using namespace zeropool::daemon;
+
+namespace {
+
+lib::PoolShape small_shape() {
+  lib::PoolShape shape;
+  shape.name = "frames";
+  shape.class_bytes = {4096, 65536};
+  shape.arenas = {{0, lib::PageKind::kSmall4KiB}, {3, lib::PageKind::kHuge2MiB}};
+  shape.region_bytes = std::uint64_t{64} << 20;
+  shape.thread_capacity = 16;
+  shape.order_capacity = 100;
+  return shape;
+}
+
+LedgerClient client(std::uint32_t id) {
+  LedgerClient entry{};
+  entry.id = id;
+  entry.pid = 100 + static_cast<std::int32_t>(id);
+  return entry;
+}
+
+}  // namespace
+
+TEST_CASE("the ledger's bytes are the budget's, and go back") {
+  Budget budget(std::uint64_t{8} << 20);
+  std::string why;
+  {
+    const auto ledger = Ledger::create(budget, 16, why);
+    REQUIRE(ledger);
+    CHECK(budget.committed() == lib::segment_occupied_bytes(ledger->fd()));
+    CHECK(ledger->header().magic == kLedgerMagic);
+  }
+  CHECK(budget.committed() == 0);
+  Budget none(4096);
+  CHECK_FALSE(Ledger::create(none, 16, why));
+  CHECK(why.find("budget") != std::string::npos);
+}
+
+TEST_CASE("client ids only grow, wrap into the next epoch, and never name two clients") {
+  Budget budget(std::uint64_t{64} << 20);
+  std::string why;
+  const auto ledger = Ledger::create(budget, 16, why);
+  REQUIRE(ledger);
+  std::uint32_t epoch = 9;
+  CHECK(ledger->allocate_client_id(epoch) == 1);
+  CHECK(epoch == 0);
+  REQUIRE(ledger->add_client(client(1)));
+  CHECK(ledger->allocate_client_id(epoch) == 2);
+  REQUIRE(ledger->add_client(client(2)));
+  CHECK(ledger->allocate_client_id(epoch) == 3);
+  std::uint32_t id = 3;
+  while (id != lib::kMaxClientId) {
+    const std::uint32_t next = ledger->allocate_client_id(epoch);
+    if (next != id + 1) FAIL("ids are skipped");
+    id = next;
+  }
+  CHECK(epoch == 0);
+  CHECK(ledger->allocate_client_id(epoch) == 3);  // 1 and 2 are in use
+  CHECK(epoch == 1);
+}
+
+TEST_CASE("the client table takes each id once, and as many as it has room for") {
+  Budget budget(std::uint64_t{64} << 20);
+  std::string why;
+  const auto ledger = Ledger::create(budget, 3, why);
+  REQUIRE(ledger);
+  CHECK_FALSE(ledger->add_client(client(0)));
+  CHECK(ledger->add_client(client(5)));
+  CHECK_FALSE(ledger->add_client(client(5)));
+  CHECK(ledger->add_client(client(6)));
+  CHECK(ledger->add_client(client(7)));
+  CHECK_FALSE(ledger->add_client(client(8)));
+  CHECK(ledger->header().client_count.load() == 3);
+  CHECK(ledger->remove_client(6));
+  CHECK_FALSE(ledger->remove_client(6));
+  CHECK(ledger->add_client(client(8)));
+  CHECK(ledger->clients()[1].pid == 108);
+}
+
+TEST_CASE("a pool's shape comes back as it was laid out, and so do the states of its extents") {
+  Budget budget(std::uint64_t{64} << 20);
+  std::string why;
+  const auto ledger = Ledger::create(budget, 16, why);
+  REQUIRE(ledger);
+  lib::ControlPlan plan;
+  REQUIRE(lib::plan_control_segment(small_shape(), plan).empty());
+  const std::uint32_t pool = ledger->open_pool(plan, 77, why);
+  REQUIRE(pool != lib::kNone);
+  lib::ControlPlan again;
+  REQUIRE(lib::plan_control_segment(ledger->shape(pool), again).empty());
+  CHECK(again.segment_bytes == plan.segment_bytes);
+  CHECK(again.arena_bytes == plan.arena_bytes);
+  CHECK(again.rings.back().region_offset == plan.rings.back().region_offset);
+  CHECK(ledger->find_pool("frames") == pool);
+  CHECK(ledger->find_pool("other") == lib::kNone);
+
+  const std::uint64_t first = Ledger::first_extent(plan, 3);
+  ledger->set_extent(pool, first, ExtentState::kDraining);
+  CHECK(ledger->extent(pool, first) == ExtentState::kDraining);
+  CHECK(ledger->extent(pool, first - 1) == ExtentState::kAbsent);
+  ledger->close_pool(pool);
+  const std::uint64_t committed = budget.committed();
+  CHECK(ledger->open_pool(plan, 78, why) == pool);  // its place is used again, clean
+  CHECK(budget.committed() == committed);
+  CHECK(ledger->extent(pool, first) == ExtentState::kAbsent);
+}
