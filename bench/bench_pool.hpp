@@ -1,8 +1,6 @@
 #pragma once
 // The pool that the benchmarks use, and what they are compared with.
 
-#include <sys/mman.h>
-
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -10,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <new>
+#include <sys/mman.h>
 
 #include <zeropool/zeropool.hpp>
 
@@ -51,7 +50,8 @@ class FloorStack {
 // Memory that a forked child shares.
 template <typename T>
 T* shared_with_children() {
-  void* memory = ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) std::abort();
   return ::new (memory) T();
 }

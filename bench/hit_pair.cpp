@@ -1,10 +1,10 @@
 // P1: one get and one put that hit, by size given at run time. P2: 64 gets, then 64 puts.
 
-#include <benchmark/benchmark.h>
-
 #include <array>
 #include <cstdlib>
 #include <vector>
+
+#include <benchmark/benchmark.h>
 
 #include "bench_pool.hpp"
 
@@ -15,8 +15,7 @@ constexpr std::size_t kBatch = 64;
 
 // A size that the compiler does not know.
 std::size_t size_of(const benchmark::State& state) {
-  auto bytes = static_cast<std::size_t>(state.range(0));
-  benchmark::DoNotOptimize(bytes);
+  volatile std::size_t bytes = static_cast<std::size_t>(state.range(0));
   return bytes;
 }
 
@@ -77,7 +76,11 @@ void p2_zeropool_batch(benchmark::State& state) {
   std::array<zeropool::Buffer, kBatch> buffers;
   for (auto _ : state) {
     std::size_t got = 0;
-    while (got < kBatch) got += p.get_batch(bytes, std::span(buffers).subspan(got));
+    while (got < kBatch) {
+      const std::size_t more = p.get_batch(bytes, std::span(buffers).subspan(got));
+      if (more == 0) return state.SkipWithError("get_batch failed");
+      got += more;
+    }
     benchmark::ClobberMemory();
     p.put_batch(buffers);
   }

@@ -1,12 +1,12 @@
 // Runs the benchmarks, then prints the goals beside what was measured.
 
-#include <benchmark/benchmark.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <map>
 #include <string>
 #include <vector>
+
+#include <benchmark/benchmark.h>
 
 namespace {
 
@@ -19,9 +19,11 @@ class KeepingReporter : public benchmark::ConsoleReporter {
         failed_ = true;
       } else if (run.run_type == Run::RT_Iteration) {
         const auto items = run.counters.find("items_per_second");
-        const double ns = items == run.counters.end() ? run.GetAdjustedRealTime() : 1e9 / items->second;
+        const double ns =
+            items == run.counters.end() ? run.GetAdjustedRealTime() : 1e9 / items->second;
         std::string name = run.benchmark_name();
-        if (const std::size_t at = name.find("/real_time"); at != std::string::npos) name.resize(at);
+        if (const std::size_t at = name.find("/real_time"); at != std::string::npos)
+          name.resize(at);
         if (const std::size_t at = name.find("/repeats"); at != std::string::npos) name.resize(at);
         times_[name].push_back(ns);
       }
@@ -62,7 +64,8 @@ constexpr Goal kGoals[] = {
     {"P2", "get_batch + put_batch of 64, each", "p2_zeropool_batch/4096", "p2_floor/4096", "floor"},
     {"P3", "hits in two processes at once", "p3_two_processes", "p3_one_process", "one process"},
     {"P4", "hand-off, one by one", "p4_hand_off", "probe_ping_pong", "line there and back"},
-    {"P4", "hand-off, batches of 32, each", "p4_hand_off_batch", "probe_ping_pong", "line there and back"},
+    {"P4", "hand-off, batches of 32, each", "p4_hand_off_batch", "probe_ping_pong",
+     "line there and back"},
 };
 
 }  // namespace
@@ -72,7 +75,8 @@ int main(int argc, char** argv) {
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   KeepingReporter reporter;
   benchmark::RunSpecifiedBenchmarks(&reporter);
-  std::printf("\n%-3s %-34s %10s %10s %8s  %s\n", "", "work", "ours ns", "peer ns", "ratio", "peer");
+  std::printf("\n%-3s %-34s %10s %10s %8s  %s\n", "", "work", "ours ns", "peer ns", "ratio",
+              "peer");
   for (const Goal& goal : kGoals) {
     const double ours = reporter.median(goal.ours);
     const double peer = reporter.median(goal.peer);

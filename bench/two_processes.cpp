@@ -1,12 +1,12 @@
 // P3: hits in two processes at once. P4: hand-off from one process to another, with a ping-pong of one cache line
 // beside it, for how near the two cores are.
 
-#include <benchmark/benchmark.h>
+#include <csignal>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <csignal>
+#include <benchmark/benchmark.h>
 
 #include "bench_pool.hpp"
 

@@ -3,9 +3,8 @@
 //
 // Thread safety: functions and values; resolve_access reads the user database and may be slow.
 
-#include <sys/types.h>
-
 #include <string>
+#include <sys/types.h>
 #include <vector>
 
 #include "daemon/config.hpp"

@@ -1,18 +1,17 @@
 #include "daemon/admin_channel.hpp"
 
-#include <fcntl.h>
-#include <spdlog/spdlog.h>
-#include <unistd.h>
-
-#include <sys/mman.h>
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <string>
 #include <string_view>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <spdlog/spdlog.h>
 
 #include "daemon/admin_documents.hpp"
 #include "daemon/daemon.hpp"
@@ -37,8 +36,8 @@ lib::UniqueFd sealed_document(const std::string& text) {
   lib::UniqueFd fd(::memfd_create("zeropool-document", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd) return {};
   for (std::size_t at = 0; at < text.size();) {
-    const ssize_t wrote = ::pwrite(fd.get(), text.data() + at, text.size() - at,
-                                   static_cast<off_t>(at));
+    const ssize_t wrote =
+        ::pwrite(fd.get(), text.data() + at, text.size() - at, static_cast<off_t>(at));
     if (wrote < 0 && errno == EINTR) continue;
     if (wrote <= 0) return {};
     at += static_cast<std::size_t>(wrote);
@@ -62,9 +61,8 @@ bool answer_admin_request(Daemon& daemon, int socket, const Peer& peer,
                "': ask as root or as the user that zeropoold runs as";
   } else {
     spdlog::debug("admin: {} from uid {}", printable(command), peer.uid);
-    const std::string text =
-        admin_reply_document(daemon, command, std::string(lib::text_of(request.argument)),
-                             reply.code, sentence);
+    const std::string text = admin_reply_document(
+        daemon, command, std::string(lib::text_of(request.argument)), reply.code, sentence);
     if (reply.code == ErrorCode::kOk) {
       document = sealed_document(text);
       reply.document_bytes = text.size();

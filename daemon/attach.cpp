@@ -36,9 +36,9 @@ std::string no_such_pool(const std::vector<std::unique_ptr<PoolService>>& pools,
   for (const auto& service : pools) {
     known += (known.empty() ? "" : ", ") + service->pool().memory->name();
   }
-  const std::string what =
-      name.empty() ? "no pool was named and none is named 'default'"
-                   : "there is no pool '" + printable(name, lib::kPoolNameBytes) + "'";
+  const std::string what = name.empty()
+                               ? "no pool was named and none is named 'default'"
+                               : "there is no pool '" + printable(name, lib::kPoolNameBytes) + "'";
   return what + "; there are: " + known;
 }
 
@@ -87,20 +87,18 @@ AttachOutcome attach(const std::vector<std::unique_ptr<PoolService>>& pools, Cli
   if (service == nullptr) return refuse(ErrorCode::kNoSuchPool, no_such_pool(pools, pool_name));
   PoolMemory& memory = *service->pool().memory;
   if (!service->access().allows(peer)) {
-    return refuse(ErrorCode::kAccessDenied,
-                  "user " + std::to_string(peer.uid) + " may not open pool '" + memory.name() +
-                      "': add the user or one of its groups to pools." + memory.name() +
-                      ".access, and reload");
+    return refuse(ErrorCode::kAccessDenied, "user " + std::to_string(peer.uid) +
+                                                " may not open pool '" + memory.name() +
+                                                "': add the user or one of its groups to pools." +
+                                                memory.name() + ".access, and reload");
   }
   std::string why;
   lib::UniqueFd pidfd = peer_pidfd(socket, peer, message.fds, connected_ns, why);
   if (!pidfd) return refuse(ErrorCode::kSystem, why);
 
-  const std::string name =
-      printable(lib::text_of(request->client_name), lib::kClientNameBytes - 1);
+  const std::string name = printable(lib::text_of(request->client_name), lib::kClientNameBytes - 1);
   ErrorCode code = ErrorCode::kOk;
-  const AttachedClient* client =
-      clients.admit(*service, peer, name, std::move(pidfd), code, why);
+  const AttachedClient* client = clients.admit(*service, peer, name, std::move(pidfd), code, why);
   if (client == nullptr) return refuse(code, why);
 
   outcome.reply = lib::make_message<lib::AttachReply>(lib::MessageType::kAttachReply);

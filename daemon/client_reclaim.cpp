@@ -68,13 +68,14 @@ void free_shares_and_pins(const PoolMemory& memory, std::uint32_t client) {
   const lib::ControlHeader& header = memory.header();
   std::byte* base = memory.view().base();
   const auto* shares = reinterpret_cast<lib::ShareCell<std::atomic>*>(base + plan.shares_offset);
-  const std::uint32_t share_count = std::min(header.shares_published.load(std::memory_order_acquire),
-                                             plan.shape.share_capacity);
+  const std::uint32_t share_count =
+      std::min(header.shares_published.load(std::memory_order_acquire), plan.shape.share_capacity);
   for (std::uint32_t n = 0; n < share_count; ++n) {
     auto& cell = const_cast<lib::ShareCell<std::atomic>&>(shares[n]);
     for (auto& holder : cell.holders) {
       std::uint64_t word = holder.load(kRelaxed);
-      if (word != 0 && (word & lib::kDaemonClient) == client) holder.compare_exchange_strong(word, 0);
+      if (word != 0 && (word & lib::kDaemonClient) == client)
+        holder.compare_exchange_strong(word, 0);
     }
     if (names(cell.owner.load(std::memory_order_acquire), client)) {
       cell.owner.store(0, std::memory_order_release);
@@ -126,11 +127,7 @@ ClientReclaim reclaim_client(Pool& pool, std::uint32_t client, std::uint32_t epo
   free_record(memory, record);
 
   report.seconds = static_cast<double>(monotonic_ns() - begun_ns) * 1e-9;
-  ++counters.reclaims;
-  counters.reclaimed_slots +=
-      report.slots.held_slots + report.slots.cached_slots + report.slots.expired_slots;
   counters.repairs += report.slots.repairs + report.slots.without_room;
-  counters.reclaim_duration.observe(report.seconds);
   return report;
 }
 

@@ -1,15 +1,14 @@
 #include "daemon/clients.hpp"
 
-#include <spdlog/spdlog.h>
-
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <utility>
 #include <vector>
+
+#include <spdlog/spdlog.h>
 
 #include "daemon/client_reclaim.hpp"
 #include "daemon/death.hpp"
@@ -47,8 +46,9 @@ Clients::~Clients() {
   for (const auto& [id, client] : clients_) loop_.unwatch(client.pidfd.get());
 }
 
-const AttachedClient* Clients::admit(PoolService& service, const Peer& peer, const std::string& name,
-                                     lib::UniqueFd pidfd, ErrorCode& code, std::string& why) {
+const AttachedClient* Clients::admit(PoolService& service, const Peer& peer,
+                                     const std::string& name, lib::UniqueFd pidfd, ErrorCode& code,
+                                     std::string& why) {
   AttachedClient client;
   client.service = &service;
   client.pid = peer.pid;
@@ -101,7 +101,7 @@ const AttachedClient* Clients::admit(PoolService& service, const Peer& peer, con
 void Clients::detach(std::uint32_t id) {
   const auto found = clients_.find(id);
   if (found == clients_.end()) return;
-  reclaim(id, "has detached");  // its session goes on, to say so
+  reclaim(id, "has detached", false);  // its session goes on, to say so
 }
 
 void Clients::hung_up(std::uint32_t id) {
@@ -117,7 +117,8 @@ void Clients::mark_suspect(const AttachedClient& client) {
     if (info.id == client.id) info.suspect = true;
   }
   spdlog::warn(
-      "client {} '{}' (pid {}) closed its socket and lives: what it holds of pool '{}' stays its own "
+      "client {} '{}' (pid {}) closed its socket and lives: what it holds of pool '{}' stays its "
+      "own "
       "until it ends",
       client.id, client.name, client.pid, client.service->pool().config.name);
 }
@@ -144,7 +145,7 @@ void Clients::look_at_suspects() {
   }
 }
 
-void Clients::reclaim(std::uint32_t id, const char* how) {
+void Clients::reclaim(std::uint32_t id, const char* how, bool died) {
   const auto found = clients_.find(id);
   if (found == clients_.end()) return;
   const AttachedClient client = std::move(found->second);
@@ -155,6 +156,12 @@ void Clients::reclaim(std::uint32_t id, const char* how) {
   Pool& pool = service.pool();
 
   const ClientReclaim report = reclaim_client(pool, id, client.epoch, client.record);
+  if (died) {
+    ++pool.counters.reclaims;
+    pool.counters.reclaimed_slots +=
+        report.slots.held_slots + report.slots.cached_slots + report.slots.expired_slots;
+    pool.counters.reclaim_duration.observe(report.seconds);
+  }
   std::erase_if(pool.clients, [&](const ClientInfo& info) { return info.id == id; });
   service.free_record(client.record);
   if (report.slots.left_in_transit == 0) {

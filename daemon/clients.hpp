@@ -56,7 +56,7 @@ class Clients {
   std::size_t count() const { return clients_.size(); }
 
  private:
-  void reclaim(std::uint32_t id, const char* how);
+  void reclaim(std::uint32_t id, const char* how, bool died = true);
   bool confirm_gone(std::uint32_t id);
   void look_at_suspects();
   void mark_suspect(const AttachedClient& client);

@@ -1,17 +1,16 @@
 #include "daemon/daemon.hpp"
 
-#include <signal.h>
-#include <spdlog/spdlog.h>
-#include <unistd.h>
-
-#include <sys/epoll.h>
-#include <sys/signalfd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 #include <utility>
+
+#include <spdlog/spdlog.h>
 
 #include "daemon/lease_watch.hpp"
 #include "daemon/logging.hpp"
@@ -64,8 +63,7 @@ bool Daemon::watch_signals(std::string& why) {
   sigemptyset(&set);
   for (const int signal : {SIGHUP, SIGTERM, SIGINT}) sigaddset(&set, signal);
   signals_.reset(::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
-  if (signals_ &&
-      loop_->watch(signals_.get(), EPOLLIN, [this](std::uint32_t) { on_signals(); })) {
+  if (signals_ && loop_->watch(signals_.get(), EPOLLIN, [this](std::uint32_t) { on_signals(); })) {
     return true;
   }
   why = std::string("signalfd: ") + std::strerror(errno);
@@ -107,8 +105,8 @@ TrimReport Daemon::trim_others(const Pool& wants, std::uint64_t bytes) {
   for (const auto& pool : pools_) {
     if (pool.get() == &wants || sum.bytes >= bytes) continue;
     const PoolAccount account = budget_->snapshot(pool->memory->account());
-    const std::uint64_t spare = account.committed_bytes - std::min(account.committed_bytes,
-                                                                   account.reserved_bytes);
+    const std::uint64_t spare =
+        account.committed_bytes - std::min(account.committed_bytes, account.reserved_bytes);
     const std::uint64_t wanted = std::min(spare, bytes - sum.bytes);
     if (wanted == 0) continue;
     const TrimReport report = pool->memory->trim(wanted, lib::kNone);

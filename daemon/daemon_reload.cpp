@@ -1,8 +1,8 @@
 // What a changed configuration changes in a running daemon.
 
-#include <spdlog/spdlog.h>
-
 #include <ctime>
+
+#include <spdlog/spdlog.h>
 
 #include "daemon/config_reload.hpp"
 #include "daemon/daemon.hpp"

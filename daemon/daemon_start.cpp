@@ -1,10 +1,10 @@
 // How the daemon comes up: memory, pools, socket, HTTP; and what it says about it.
 
-#include <spdlog/spdlog.h>
-#include <unistd.h>
-
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <spdlog/spdlog.h>
 
 #include "daemon/admin_channel.hpp"
 #include "daemon/config_describe.hpp"
@@ -35,6 +35,21 @@ std::string describe_pages(lib::PageKind kind) {
     case lib::PageKind::kSmall4KiB: return "4KiB";
   }
   return "?";
+}
+
+// Keys that are understood and kept, and that this version does nothing with: nobody shall rely on them.
+void say_what_has_no_effect(const PoolConfig& pool) {
+  if (pool.placement != Placement::kLocal) {
+    spdlog::warn("pool '{}': placement has no effect yet: buffers are local, else nearest",
+                 pool.name);
+  }
+  if (pool.scrub != Scrub::kNever) {
+    spdlog::info("pool '{}': scrub has no effect yet: a buffer shows what its last holder wrote",
+                 pool.name);
+  }
+  if (pool.client_quota_bytes) {
+    spdlog::warn("pool '{}': client_quota has no effect yet", pool.name);
+  }
 }
 
 }  // namespace
@@ -104,7 +119,9 @@ bool Daemon::open_pool(const PoolConfig& config, std::string& why) {
   OrderDeskHooks hooks;
   hooks.now_ns = monotonic_ns;
   hooks.wake_fd = [this](std::uint32_t client) { return clients_->wake_fd(client); };
-  hooks.trim_other_pools = [this, wants](std::uint64_t bytes) { return trim_others(*wants, bytes); };
+  hooks.trim_other_pools = [this, wants](std::uint64_t bytes) {
+    return trim_others(*wants, bytes);
+  };
   auto service = PoolService::start(
       *loop_, *pool, std::move(hooks),
       [this](PoolService& swept) { clients_->leases_swept(swept); }, why);
@@ -131,13 +148,19 @@ bool Daemon::open_socket(std::string& why) {
 }
 
 void Daemon::say_what_was_chosen() const {
-  spdlog::info("{}", options_.config_path.empty()
-                         ? "no configuration file: running with defaults"
-                         : "configured by " + options_.config_path);
+  spdlog::info("{}", options_.config_path.empty() ? "no configuration file: running with defaults"
+                                                  : "configured by " + options_.config_path);
   spdlog::info("socket {} (mode {:04o})", socket_path_, config_.socket.mode);
   spdlog::info("budget {} of {} memory{}", format_bytes(budget_bytes_),
                format_bytes(usable_memory_bytes_),
                usable_memory_bytes_ < total_memory_bytes_ ? " that our cgroup allows" : "");
+  if (config_.pages.reserve) {
+    spdlog::warn("pages.reserve has no effect yet: raise nr_hugepages of the nodes yourself");
+  }
+  if (config_.metrics.web_config) {
+    spdlog::warn(
+        "metrics.web_config has no effect yet: /metrics is served without TLS and password");
+  }
   for (const auto& pool : pools_) {
     const lib::PoolShape& shape = pool->memory->plan().shape;
     std::string arenas;
@@ -151,6 +174,7 @@ void Daemon::say_what_was_chosen() const {
     }
     spdlog::info("pool '{}': classes {}; limit {}; {}", pool->config.name, classes,
                  format_bytes(limit_of(pool->config)), arenas);
+    say_what_has_no_effect(pool->config);
   }
 }
 

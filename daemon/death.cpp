@@ -1,18 +1,16 @@
 #include "daemon/death.hpp"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <time.h>
-#include <unistd.h>
-
-#include <sys/socket.h>
-#include <sys/syscall.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <fcntl.h>
 #include <fstream>
+#include <poll.h>
 #include <sstream>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 #include <utility>
 
 #ifndef SO_PEERPIDFD
@@ -69,7 +67,9 @@ lib::UniqueFd peer_pidfd(int socket, const Peer& peer, std::vector<lib::UniqueFd
     if (pid_in_fdinfo(candidate.get()) == peer.pid) return std::move(candidate);
   }
   if (peer.pid <= 0) {
-    why = "the client's process is not visible to the daemon (another pid namespace), and it sent no pidfd";
+    why =
+        "the client's process is not visible to the daemon (another pid namespace), and it sent no "
+        "pidfd";
     return {};
   }
   lib::UniqueFd opened(static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0)));

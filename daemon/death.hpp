@@ -3,10 +3,9 @@
 //
 // Thread safety: functions without state.
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <string>
+#include <sys/types.h>
 #include <vector>
 
 #include "daemon/access.hpp"

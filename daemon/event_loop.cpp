@@ -1,14 +1,12 @@
 #include "daemon/event_loop.hpp"
 
-#include <time.h>
-
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/timerfd.h>
-
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
 
 namespace zeropool::daemon {
 namespace {

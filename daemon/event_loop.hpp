@@ -69,7 +69,8 @@ class EventLoop {
   lib::UniqueFd epoll_;
   lib::UniqueFd wake_;
   lib::UniqueFd timer_;
-  std::unordered_map<std::uint64_t, Watch> watches_;  // by token, so that a reused fd is another watch
+  std::unordered_map<std::uint64_t, Watch>
+      watches_;  // by token, so that a reused fd is another watch
   std::unordered_map<int, std::uint64_t> token_of_fd_;
   std::uint64_t next_token_ = 1;
   std::map<std::pair<std::uint64_t, TimerId>, std::function<void()>> timers_;  // by due time

@@ -59,10 +59,9 @@ void publish_holders(const Pool& pool, const std::vector<ClientHolding>& holding
     if (total(holdings[i]) > 0) order.push_back(i);
   }
   const std::size_t shown = std::min<std::size_t>(order.size(), lib::kTopHolders);
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(shown), order.end(),
-                    [&](std::size_t a, std::size_t b) {
-                      return total(holdings[a]) > total(holdings[b]);
-                    });
+  std::partial_sort(
+      order.begin(), order.begin() + static_cast<std::ptrdiff_t>(shown), order.end(),
+      [&](std::size_t a, std::size_t b) { return total(holdings[a]) > total(holdings[b]); });
   lib::ControlHeader& header = pool.memory->header();
   // Odd while it is written; whatever a client wrote there, it is odd now and even afterwards.
   const std::uint32_t version = header.holders_version.load(kRelaxed) | 1U;

@@ -1,11 +1,11 @@
 #include "daemon/http_front.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <chrono>
 #include <future>
 #include <stdexcept>
 #include <utility>
+
+#include <spdlog/spdlog.h>
 
 #include "daemon/exporter.hpp"
 #include "daemon/status_page.hpp"

@@ -1,12 +1,10 @@
 #include "daemon/instance_lock.hpp"
 
-#include <fcntl.h>
-
-#include <sys/file.h>
-#include <sys/stat.h>
-
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <utility>
 
 namespace zeropool::daemon {

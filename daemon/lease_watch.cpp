@@ -46,7 +46,8 @@ LeaseSweep LeaseWatch::look(std::uint64_t now_ns) {
 }
 
 LeaseSweep LeaseWatch::sweep(std::uint64_t now_ns) {
-  last_activity_ = activity();  // before the marks are read: what begins meanwhile is seen next time
+  last_activity_ =
+      activity();  // before the marks are read: what begins meanwhile is seen next time
   Work work;
   work.now_ns = now_ns;
   work.lease_ns = static_cast<std::uint64_t>(pool_.config.handoff_lease.count());

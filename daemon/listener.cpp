@@ -1,13 +1,11 @@
 #include "daemon/listener.hpp"
 
-#include <unistd.h>
-
+#include <cerrno>
+#include <cstring>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-
-#include <cerrno>
-#include <cstring>
+#include <unistd.h>
 #include <utility>
 
 #include "daemon/access.hpp"
@@ -52,7 +50,8 @@ std::string prepare_socket_folder(const std::string& socket_path) {
   return {};
 }
 
-Listener::Listener(std::string path, lib::UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {
+Listener::Listener(std::string path, lib::UniqueFd fd)
+    : path_(std::move(path)), fd_(std::move(fd)) {
   struct stat info {};
   if (::stat(path_.c_str(), &info) == 0) inode_ = info.st_ino;
 }

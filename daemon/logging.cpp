@@ -1,17 +1,15 @@
 #include "daemon/logging.hpp"
 
+#include <cstdlib>
+#include <memory>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <utility>
+
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/ansicolor_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
-
-#include <unistd.h>
-
-#include <sys/stat.h>
-
-#include <cstdlib>
-#include <memory>
-#include <utility>
 
 namespace zeropool::daemon {
 namespace {
@@ -51,7 +49,7 @@ bool goes_to_journal() {
 std::size_t sequence_length(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(at);
-  const std::size_t length = first >= 0xf0 && first <= 0xf4 ? 4
+  const std::size_t length = first >= 0xf0 && first <= 0xf4  ? 4
                              : first >= 0xe0 && first < 0xf0 ? 3
                              : first >= 0xc2 && first < 0xe0 ? 2
                                                              : 0;

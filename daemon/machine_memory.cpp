@@ -51,8 +51,8 @@ MachineMemory read_machine_memory(const std::string& root) {
     if (controllers.empty()) {
       limit = std::min(limit, limit_up_from(root + "/sys/fs/cgroup", path, "memory.max"));
     } else if (("," + controllers + ",").find(",memory,") != std::string::npos) {
-      limit = std::min(limit, limit_up_from(root + "/sys/fs/cgroup/memory", path,
-                                            "memory.limit_in_bytes"));
+      limit = std::min(
+          limit, limit_up_from(root + "/sys/fs/cgroup/memory", path, "memory.limit_in_bytes"));
     }
   }
   memory.usable_bytes = std::min(memory.total_bytes, limit);

@@ -1,13 +1,13 @@
 // zeropoold: command line, configuration, signals; everything else is in Daemon.
 
-#include <CLI/CLI.hpp>
-#include <signal.h>
-#include <spdlog/spdlog.h>
-#include <unistd.h>
-
 #include <cstdio>
 #include <exception>
+#include <signal.h>
 #include <string>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <spdlog/spdlog.h>
 
 #include "daemon/build_info.hpp"
 #include "daemon/config.hpp"
@@ -70,8 +70,7 @@ int run(const Arguments& arguments) {
                                                     : arguments.log_level);
   spdlog::info("zeropoold {} ({})", daemon::build_info::version, daemon::build_info::revision);
   std::string why;
-  const auto server =
-      daemon::Daemon::start({path, arguments.log_level}, *outcome.config, why);
+  const auto server = daemon::Daemon::start({path, arguments.log_level}, *outcome.config, why);
   if (!server) {
     spdlog::critical("cannot start: {}", why);
     return kRuntimeError;
@@ -85,8 +84,9 @@ int run(const Arguments& arguments) {
 int main(int argc, char** argv) {
   Arguments arguments;
   CLI::App app{"zeropoold: shared-memory buffers for the processes of this machine"};
-  app.add_option("--config", arguments.config, "Configuration file (default: " +
-                                                   std::string(kDefaultConfig) + ", if it is there)")
+  app.add_option(
+         "--config", arguments.config,
+         "Configuration file (default: " + std::string(kDefaultConfig) + ", if it is there)")
       ->type_name("FILE");
   app.add_flag("--check-config", arguments.check_config, "Check the configuration, and exit");
   app.add_option("--log-level", arguments.log_level, "In place of the configured one")

@@ -1,16 +1,14 @@
 #include "daemon/notify.hpp"
 
-#include <systemd/sd-daemon.h>
-
 #include <cstdint>
+
+#include <systemd/sd-daemon.h>
 
 #include "daemon/event_loop.hpp"
 
 namespace zeropool::daemon::notify {
 
-void ready(const std::string& status) {
-  ::sd_notify(0, ("READY=1\nSTATUS=" + status).c_str());
-}
+void ready(const std::string& status) { ::sd_notify(0, ("READY=1\nSTATUS=" + status).c_str()); }
 
 void reloading() {
   const std::string usec = std::to_string(monotonic_ns() / 1000);

@@ -41,7 +41,8 @@ bool OrderClaim::put_back_surplus(lib::SharedBatchRing& batch, std::uint32_t cel
   lib::ClaimStats stats;
   std::uint32_t room = batch.claim_with_room(kDaemon, stats);
   // At most as many steps as a magazine has entries, whatever is written into the count meanwhile.
-  for (std::uint32_t step = 0; step < lib::kMaxMagazineSlots && batch.count_of(cell) > keep; ++step) {
+  for (std::uint32_t step = 0; step < lib::kMaxMagazineSlots && batch.count_of(cell) > keep;
+       ++step) {
     if (room != lib::kNone && batch.count_of(room) >= ring.magazine_slots) {
       batch.release(room, kDaemon, 0);
       room = batch.claim_with_room(kDaemon, stats);
@@ -72,8 +73,9 @@ bool OrderClaim::grant(lib::OwnerWord owner, std::uint32_t& first_granted) {
   first_granted = next;
   for (Taken& taken : taken_) {
     std::uint64_t expected = taken.owner.word;
-    if (!memory_.ring(taken.ring).cells[taken.cell].owner.compare_exchange_strong(
-            expected, owner.word, std::memory_order_acq_rel)) {
+    if (!memory_.ring(taken.ring)
+             .cells[taken.cell]
+             .owner.compare_exchange_strong(expected, owner.word, std::memory_order_acq_rel)) {
       ++repairs_;
       give_back();
       return false;

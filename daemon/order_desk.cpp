@@ -1,13 +1,11 @@
 #include "daemon/order_desk.hpp"
 
-#include <linux/futex.h>
-#include <unistd.h>
-
-#include <sys/syscall.h>
-
 #include <algorithm>
 #include <bit>
 #include <climits>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <utility>
 
 #include "daemon/holders.hpp"
@@ -98,6 +96,8 @@ void OrderDesk::serve() {
       done = outcome == Attempt::kDone;
       starving = starving || outcome == Attempt::kStarves;
     }
+    // Behind a starving order all wait for the same memory, and must be able to say so.
+    if (!done && starving) note_starving(*order);
     if (!done && hooks_.now_ns() >= order->deadline_ns &&
         hooks_.now_ns() - order->deadline_ns >= kGraceNs) {
       refuse(*order, order->starved ? ErrorCode::kBudgetExhausted : ErrorCode::kTimedOut);
@@ -166,8 +166,8 @@ bool OrderDesk::grow(const std::vector<std::uint32_t>& rings, std::uint64_t slot
 GrowOutcome OrderDesk::grow_ring(std::uint32_t ring, std::uint64_t slots) {
   PoolMemory& memory = *pool_.memory;
   const GrowOutcome outcome = memory.grow(ring, slots);
-  const bool spent = outcome == GrowOutcome::kBudgetSpent || outcome == GrowOutcome::kLimitReached ||
-                     outcome == GrowOutcome::kNodeFull;
+  const bool spent = outcome == GrowOutcome::kBudgetSpent ||
+                     outcome == GrowOutcome::kLimitReached || outcome == GrowOutcome::kNodeFull;
   if (!spent) return outcome;
   const lib::RingPlan& plan = memory.plan().rings[ring];
   const std::uint64_t bytes = std::max(slots * plan.class_bytes, plan.extent_bytes);
@@ -208,9 +208,8 @@ void OrderDesk::refuse(const Order& order, ErrorCode code) {
   if (gone(order)) return;
   shared.refusal.store(static_cast<std::uint32_t>(code), kRelaxed);
   std::uint64_t expected = order.word.word;
-  if (!shared.word.compare_exchange_strong(expected,
-                                           order.word.with_state(OrderState::kRefused).word,
-                                           std::memory_order_release)) {
+  if (!shared.word.compare_exchange_strong(
+          expected, order.word.with_state(OrderState::kRefused).word, std::memory_order_release)) {
     return;
   }
   ++pool_.counters.orders_refused;
@@ -229,10 +228,17 @@ void OrderDesk::ring_client(const Order& order) {
   ::syscall(SYS_futex, &shared.wake, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
 }
 
+// What its client says when its time is up first.
+void OrderDesk::note_starving(Order& order) {
+  order.starved = true;
+  pool_.memory->view()
+      .order(order.cell)
+      .refusal.store(static_cast<std::uint32_t>(ErrorCode::kBudgetExhausted), kRelaxed);
+}
+
 void OrderDesk::press(Order& order) {
   PoolMemory& memory = *pool_.memory;
-  memory.view().order(order.cell).refusal.store(
-      static_cast<std::uint32_t>(ErrorCode::kBudgetExhausted), kRelaxed);
+  note_starving(order);
   const std::uint64_t now = hooks_.now_ns();
   if (holders_at_ns_ == 0 || now - holders_at_ns_ >= kHoldersEveryNs) {
     holders_at_ns_ = now;

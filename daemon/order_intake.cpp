@@ -68,12 +68,12 @@ std::vector<std::uint32_t> rings_for(const Pool& pool, const Order& order, std::
   const auto classes = static_cast<std::uint32_t>(plan.shape.class_bytes.size());
   const auto arenas = static_cast<std::uint32_t>(plan.shape.arenas.size());
   std::vector<std::uint32_t> rings = {order.arena * classes + cls};
-  const bool one_node = (order.flags & lib::kOrderOneNode) != 0 ||
-                        pool.config.placement == Placement::kLocalOnly;
+  const bool one_node =
+      (order.flags & lib::kOrderOneNode) != 0 || pool.config.placement == Placement::kLocalOnly;
   if (one_node) return rings;
   // Our own table, read back from shared memory: each entry is checked, a missing one appended.
-  const auto* entries = reinterpret_cast<const lib::ArenaEntry*>(pool.memory->view().base() +
-                                                                 plan.arenas_offset);
+  const auto* entries =
+      reinterpret_cast<const lib::ArenaEntry*>(pool.memory->view().base() + plan.arenas_offset);
   std::vector<bool> listed(arenas, false);
   listed[order.arena] = true;
   const auto add = [&](std::uint32_t arena) {

@@ -1,16 +1,15 @@
 #include "daemon/pool_service.hpp"
 
-#include <spdlog/spdlog.h>
-#include <unistd.h>
-
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/stat.h>
-
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <utility>
+
+#include <spdlog/spdlog.h>
 
 #include "daemon/lease_watch.hpp"
 
@@ -21,7 +20,8 @@ constexpr auto kRelaxed = std::memory_order_relaxed;
 
 }  // namespace
 
-PoolService::PoolService(EventLoop& loop, Pool& pool, std::function<void(PoolService&)> leases_swept)
+PoolService::PoolService(EventLoop& loop, Pool& pool,
+                         std::function<void(PoolService&)> leases_swept)
     : loop_(loop),
       pool_(pool),
       leases_swept_(std::move(leases_swept)),
@@ -140,7 +140,7 @@ void PoolService::arm_order_timer() {
   if (wait.count() == 0) return;
   order_timer_ = loop_.after(wait, [this] {
     order_timer_ = 0;
-      pool_.orders->look_everywhere();
+    pool_.orders->look_everywhere();
     serve();
   });
 }
@@ -169,8 +169,8 @@ void PoolService::sweep_leases() {
 }
 
 void PoolService::stop() {
-  pool_.memory->header().daemon_state.store(
-      static_cast<std::uint32_t>(lib::DaemonState::kStopping), std::memory_order_release);
+  pool_.memory->header().daemon_state.store(static_cast<std::uint32_t>(lib::DaemonState::kStopping),
+                                            std::memory_order_release);
   pool_.orders->look_everywhere();
   pool_.orders->refuse_all(lib::ErrorCode::kStopping);
 }

@@ -1,13 +1,12 @@
 #include "daemon/session.hpp"
 
-#include <spdlog/spdlog.h>
-
-#include <sys/epoll.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <sys/epoll.h>
 #include <utility>
+
+#include <spdlog/spdlog.h>
 
 namespace zeropool::daemon {
 namespace {
@@ -110,8 +109,8 @@ bool Sessions::handle(Session& session, lib::Received& message) {
   if (message.outcome == ReceiveOutcome::kClosed) return false;
   if (message.outcome != ReceiveOutcome::kMessage) {
     if (message.error == 0) {
-      reject(session, ErrorCode::kProtocol, "the message is too long, or brings too many descriptors",
-             true);
+      reject(session, ErrorCode::kProtocol,
+             "the message is too long, or brings too many descriptors", true);
     }
     return false;
   }
@@ -120,8 +119,7 @@ bool Sessions::handle(Session& session, lib::Received& message) {
     reject(session, other.code, std::string(lib::text_of(other.sentence)), true);
     return false;
   }
-  if (const auto* request =
-          lib::decode<lib::AdminRequest>(message, lib::MessageType::kAdmin)) {
+  if (const auto* request = lib::decode<lib::AdminRequest>(message, lib::MessageType::kAdmin)) {
     touch(session);
     return hooks_.administer(session.fd.get(), session.peer, *request);
   }
@@ -177,8 +175,7 @@ void Sessions::reject(const Session& session, ErrorCode code, const std::string&
   if (gate_.open(monotonic_ns())) {
     const std::uint64_t held_back = gate_.take_suppressed();
     spdlog::warn("refused pid {} uid {}: {}{}", session.peer.pid, session.peer.uid, sentence,
-                 held_back == 0 ? ""
-                                : " (and " + std::to_string(held_back) + " more, not logged)");
+                 held_back == 0 ? "" : " (and " + std::to_string(held_back) + " more, not logged)");
   }
   if (!answer) return;
   const lib::AttachReply reply = attach_refusal(code, sentence);

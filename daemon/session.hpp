@@ -65,7 +65,8 @@ class Sessions {
   bool handle(Session& session, lib::Received& message);
   bool handle_attach(Session& session, lib::Received& message);
   bool handle_detach(Session& session);
-  void reject(const Session& session, lib::ErrorCode code, const std::string& sentence, bool answer);
+  void reject(const Session& session, lib::ErrorCode code, const std::string& sentence,
+              bool answer);
   void close(int fd);
   void touch(Session& session);
   void drop_silent();

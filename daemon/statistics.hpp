@@ -19,7 +19,7 @@ struct RingStatistics {
   std::uint64_t class_bytes = 0;
   // Slots by state; sums to `published`.
   std::uint64_t published = 0;
-  std::uint64_t free = 0;    // in the ring, hot or partial
+  std::uint64_t free = 0;  // in the ring, hot or partial
   std::uint64_t cold = 0;
   std::uint64_t cached = 0;
   std::uint64_t held = 0;

@@ -13,6 +13,10 @@ namespace {
 // watermark.
 constexpr std::uint64_t kSpeculativePart = 4;
 
+// RingDescriptor::low.
+constexpr std::uint32_t kRaised = 1;
+constexpr std::uint32_t kMuted = 2;
+
 }  // namespace
 
 void PoolMemory::State::top_up() {
@@ -27,7 +31,13 @@ void PoolMemory::State::top_up() {
       std::erase_if(slots, [&](std::uint32_t slot) { return !is_publishable(ring, slot); });
       put_in_ring(ring, slots);
     }
-    const bool raised = view.descriptor(ring).low.exchange(0, std::memory_order_acq_rel) != 0;
+    // 2: raised before, and nothing could be done; clients do not ring for it until something can.
+    std::atomic<std::uint32_t>& low = view.descriptor(ring).low;
+    const bool possible = allowance >= plan.rings[ring].extent_bytes;
+    const std::uint32_t wish = low.load(std::memory_order_acquire);
+    const bool raised = wish == kRaised;
+    if (raised) low.store(0, std::memory_order_release);
+    if (wish > kRaised && possible) low.store(0, std::memory_order_release);
     state.demanded = state.demanded || raised;
     if (!state.demanded) continue;
     const std::uint64_t class_bytes = plan.rings[ring].class_bytes;
@@ -37,7 +47,10 @@ void PoolMemory::State::top_up() {
     const std::uint64_t slots =
         (watermarks.high_bytes - free_bytes + class_bytes - 1) / class_bytes;
     const std::uint64_t before = services.budget.snapshot(*account).committed_bytes;
-    grow(ring, slots, allowance);
+    const GrowOutcome outcome = grow(ring, slots, allowance);
+    if (raised && outcome != GrowOutcome::kStarted && outcome != GrowOutcome::kUnderWay) {
+      low.store(kMuted, std::memory_order_release);
+    }
     const std::uint64_t after = services.budget.snapshot(*account).committed_bytes;
     allowance -= std::min(allowance, after > before ? after - before : 0);
   }

@@ -19,14 +19,15 @@ extern "C" {
 /* Error codes. zp_strerror() names them. */
 enum {
   ZP_OK = 0,
-  ZP_BUDGET_EXHAUSTED = 1,  /* zeropoold may not commit more, and nobody gave a buffer back in time */
-  ZP_QUOTA_EXCEEDED = 2,    /* this client has all that its pool grants one client */
-  ZP_TOO_LARGE = 3,         /* larger than the pool's largest class */
-  ZP_INVALID_SIZE = 4,      /* 0 bytes */
+  ZP_BUDGET_EXHAUSTED =
+      1,                 /* zeropoold may not commit more, and nobody gave a buffer back in time */
+  ZP_QUOTA_EXCEEDED = 2, /* this client has all that its pool grants one client */
+  ZP_TOO_LARGE = 3,      /* larger than the pool's largest class */
+  ZP_INVALID_SIZE = 4,   /* 0 bytes */
   ZP_TIMED_OUT = 5,
-  ZP_WOULD_WAIT = 6,        /* zp_try_get: nothing at hand */
-  ZP_STALE_HANDLE = 7,      /* adopted already, taken back, expired, or never a handle */
-  ZP_NOT_HELD = 8,          /* put twice, or not this process's buffer */
+  ZP_WOULD_WAIT = 6,   /* zp_try_get: nothing at hand */
+  ZP_STALE_HANDLE = 7, /* adopted already, taken back, expired, or never a handle */
+  ZP_NOT_HELD = 8,     /* put twice, or not this process's buffer */
   ZP_NO_DAEMON = 9,
   ZP_ACCESS_DENIED = 10,
   ZP_VERSION_MISMATCH = 11,
@@ -36,8 +37,8 @@ enum {
   ZP_PROTOCOL = 15,
   ZP_SYSTEM = 16,
   ZP_INVALID_ARGUMENT = 17,
-  ZP_STOPPING = 18,         /* zeropoold is stopping; buffers that are held stay valid */
-  ZP_WRONG_PROCESS = 19     /* a buffer inherited by fork: the parent's, inert here */
+  ZP_STOPPING = 18,     /* zeropoold is stopping; buffers that are held stay valid */
+  ZP_WRONG_PROCESS = 19 /* a buffer inherited by fork: the parent's, inert here */
 };
 
 typedef struct zp_pool zp_pool;
@@ -74,8 +75,8 @@ typedef struct zp_stats_data {
   uint64_t contention_events;
   uint64_t ring_claims;
   uint64_t remote_gets;
-  uint64_t released;    /* hand-offs begun */
-  uint64_t adopted;     /* hand-offs ended */
+  uint64_t released; /* hand-offs begun */
+  uint64_t adopted;  /* hand-offs ended */
   uint64_t double_puts;
   uint64_t stale_handles;
 } zp_stats_data;

@@ -4,7 +4,8 @@ namespace zeropool::client {
 namespace {
 
 constexpr const char* kNoRecords =
-    "the pool has no thread record free for this process: raise limits.threads of zeropoold, or use "
+    "the pool has no thread record free for this process: raise limits.threads of zeropoold, or "
+    "use "
     "fewer threads";
 
 }  // namespace
@@ -13,8 +14,9 @@ Access::Access(Attachment& attachment) noexcept {
   code_ = ensure_attached(attachment);
   if (code_ != 0) return;
   OwnThread* thread = own_thread();
-  ThreadCache* hot =
-      thread == nullptr ? nullptr : thread->hot.caches[attachment.index].load(std::memory_order_relaxed);
+  ThreadCache* hot = thread == nullptr
+                         ? nullptr
+                         : thread->hot.caches[attachment.index].load(std::memory_order_relaxed);
   if (hot != nullptr) {
     cache_ = client_cache_of(hot);
   } else {

@@ -1,15 +1,13 @@
 #include "attachment.hpp"
 
+#include <algorithm>
 #include <linux/membarrier.h>
+#include <new>
 #include <poll.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <sched.h>
-
-#include <algorithm>
-#include <new>
 
 #include <zeropool/lib/hot_path.hpp>
 #include <zeropool/lib/segment.hpp>
@@ -134,7 +132,8 @@ int attach_locked(Attachment& attachment) noexcept {
 std::int64_t held_slots(Attachment& attachment) noexcept {
   CounterSums sums = attachment.exited;
   for (ClientCache* cache : attachment.caches) {
-    CounterSums done = read_counters(*cache->hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
+    CounterSums done =
+        read_counters(*cache->hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
     done.subtract(cache->taken_over);
     sums.add(done);
   }
@@ -177,7 +176,8 @@ void begin_closing(Attachment& attachment) noexcept {
   // A put that was under way with the old limit has ended, or is seen to be busy.
   ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
   for (ClientCache* cache : attachment.caches) {
-    for (int spin = 0; spin < 1000 && cache->hot.record->busy.load(std::memory_order_acquire) != 0; ++spin) {
+    for (int spin = 0; spin < 1000 && cache->hot.record->busy.load(std::memory_order_acquire) != 0;
+         ++spin) {
       ::sched_yield();
     }
   }
@@ -204,7 +204,8 @@ bool same_wish(const AttachWish& a, const AttachWish& b) noexcept {
 Attachment* find_attachment(const AttachWish& wish) noexcept {
   Registry& all = registry();
   for (Attachment* attachment : all.attachments) {
-    if (attachment != nullptr && attachment->in_use && same_wish(attachment->wish, wish)) return attachment;
+    if (attachment != nullptr && attachment->in_use && same_wish(attachment->wish, wish))
+      return attachment;
   }
   for (std::uint32_t i = 0; i < kMaxPools; ++i) {
     if (all.attachments[i] == nullptr) {
@@ -233,7 +234,8 @@ Attachment* find_attachment(const AttachWish& wish) noexcept {
 
 int open_attachment(const AttachWish& wish, Attachment*& opened) noexcept {
   on_thread_exit(&thread_exits);
-  if (registry().lock == nullptr) return fail(ErrorCode::kSystem, "no memory for the library's own state");
+  if (registry().lock == nullptr)
+    return fail(ErrorCode::kSystem, "no memory for the library's own state");
   Attachment* attachment = nullptr;
   {
     Locked registry_lock(*registry().lock);

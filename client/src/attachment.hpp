@@ -31,7 +31,7 @@ namespace zeropool::client {
 struct RingSetup {
   lib::SharedRingView view;
   lib::RingDescriptor* descriptor = nullptr;
-  std::byte* base = nullptr;   // of the region
+  std::byte* base = nullptr;  // of the region
   std::uint64_t class_bytes = 0;
   std::uint32_t first_cell = 0;
   std::uint32_t cell_capacity = 0;

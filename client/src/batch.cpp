@@ -14,10 +14,11 @@ namespace {
 
 namespace detail = zeropool::v1::detail;
 
-zp_buffer make_buffer(Attachment& attachment, std::uint32_t ring, std::uint32_t slot, lib::Mark mark,
-                      std::size_t bytes) noexcept {
+zp_buffer make_buffer(Attachment& attachment, std::uint32_t ring, std::uint32_t slot,
+                      lib::Mark mark, std::size_t bytes) noexcept {
   const RingSetup& setup = attachment.rings[ring];
-  return zp_buffer{setup.base + slot * setup.class_bytes, reinterpret_cast<zp_pool*>(static_cast<detail::PoolState*>(&attachment)),
+  return zp_buffer{setup.base + slot * setup.class_bytes,
+                   reinterpret_cast<zp_pool*>(static_cast<detail::PoolState*>(&attachment)),
                    detail::make_buffer_word(mark, ring, attachment.incarnation), slot,
                    static_cast<std::uint32_t>(bytes)};
 }
@@ -32,7 +33,8 @@ std::size_t take_run(Attachment& attachment, Access& access, std::uint32_t cls, 
   const std::uint32_t ring = home_ring(attachment, access.cache(), cls);
   Source source = Source::kOwn;
   while (taken < count) {
-    const auto wanted = static_cast<std::uint32_t>(std::min<std::size_t>(count - taken, lib::kMaxMagazineSlots));
+    const auto wanted =
+        static_cast<std::uint32_t>(std::min<std::size_t>(count - taken, lib::kMaxMagazineSlots));
     const std::uint32_t got = ops.take_many(ring, wanted, slots, marks);
     for (std::uint32_t i = 0; i < got; ++i) {
       buffers[taken + i] = make_buffer(attachment, ring, slots[i], marks[i], bytes);
@@ -53,7 +55,8 @@ std::size_t take_run(Attachment& attachment, Access& access, std::uint32_t cls, 
 
 // What was taken, and counted as got, for a batch that could not be completed: back, and uncounted as gets by
 // being counted as puts.
-void give_back(Access& access, zp_buffer* buffers, std::size_t count, Attachment& attachment) noexcept {
+void give_back(Access& access, zp_buffer* buffers, std::size_t count,
+               Attachment& attachment) noexcept {
   for (std::size_t i = 0; i < count; ++i) {
     if (buffers[i].data == nullptr) continue;
     const std::uint32_t ring = detail::ring_of(buffers[i].word);
@@ -65,7 +68,8 @@ void give_back(Access& access, zp_buffer* buffers, std::size_t count, Attachment
 
 }  // namespace
 
-std::size_t get_many(Attachment& attachment, std::size_t bytes, std::size_t count, zp_buffer* buffers) noexcept {
+std::size_t get_many(Attachment& attachment, std::size_t bytes, std::size_t count,
+                     zp_buffer* buffers) noexcept {
   for (std::size_t i = 0; i < count; ++i) buffers[i] = zp_buffer{};
   if (ensure_attached(attachment) != 0) return 0;
   if (!attachment.lookup.serves(bytes)) {
@@ -94,7 +98,8 @@ std::size_t get_many(Attachment& attachment, std::size_t bytes, std::size_t coun
   return taken;
 }
 
-int get_batch(Attachment& attachment, const std::size_t* bytes, std::size_t count, zp_buffer* buffers) noexcept {
+int get_batch(Attachment& attachment, const std::size_t* bytes, std::size_t count,
+              zp_buffer* buffers) noexcept {
   for (std::size_t i = 0; i < count; ++i) buffers[i] = zp_buffer{};
   if (count == 0) return fail(ErrorCode::kInvalidSize, "a batch has at least one size");
   if (const int code = ensure_attached(attachment); code != 0) return code;
@@ -130,7 +135,8 @@ int get_batch(Attachment& attachment, const std::size_t* bytes, std::size_t coun
     Access access(attachment);
     if (access.code() != 0) return access.code();
     if (code != 0) {
-      count_failure(access, arena * attachment.class_count + attachment.lookup.class_of(bytes[filled]),
+      count_failure(access,
+                    arena * attachment.class_count + attachment.lookup.class_of(bytes[filled]),
                     static_cast<ErrorCode>(code));
       return code;
     }
@@ -180,12 +186,15 @@ void put_many(zp_buffer* buffers, std::size_t count) noexcept {
       for (; i < count && run < lib::kMaxMagazineSlots; ++i) {
         zp_buffer& buffer = buffers[i];
         if (buffer.data == nullptr) continue;
-        if (&attachment_of(buffer.pool) != &attachment || detail::ring_of(buffer.word) != ring) break;
+        if (&attachment_of(buffer.pool) != &attachment || detail::ring_of(buffer.word) != ring)
+          break;
         const lib::Mark wanted = mark_of(attachment, buffer.word);
-        const lib::Mark found{buffer.slot < bound ? view.slots[buffer.slot].mark.load(std::memory_order_relaxed) : 0};
+        const lib::Mark found{
+            buffer.slot < bound ? view.slots[buffer.slot].mark.load(std::memory_order_relaxed) : 0};
         const bool twice = std::find(slots, slots + run, buffer.slot) != slots + run;
-        if (found != wanted || twice || detail::incarnation_of(buffer.word) != attachment.incarnation) {
-          refuse_not_held(attachment, access.cache(), wanted, found);
+        if (found != wanted || twice ||
+            detail::incarnation_of(buffer.word) != attachment.incarnation) {
+          refuse_not_held(attachment, access.cache(), wanted, twice ? lib::Mark{} : found);
         } else {
           slots[run] = buffer.slot;
           held[run++] = wanted;

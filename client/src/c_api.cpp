@@ -3,7 +3,6 @@
 #include <cerrno>
 
 #include <zeropool.h>
-
 #include <zeropool/lib/hand_off.hpp>
 #include <zeropool/lib/hot_path.hpp>
 #include <zeropool/lib/socket_path.hpp>
@@ -25,8 +24,10 @@ zp_pool* c_pool(Attachment& attachment) noexcept {
   return reinterpret_cast<zp_pool*>(static_cast<detail::PoolState*>(&attachment));
 }
 
-int get_within(zp_pool* pool, std::size_t bytes, std::int64_t timeout_ns, zp_buffer* buffer) noexcept {
-  if (buffer == nullptr) return fail(ErrorCode::kInvalidArgument, "zp_get needs a place for the buffer");
+int get_within(zp_pool* pool, std::size_t bytes, std::int64_t timeout_ns,
+               zp_buffer* buffer) noexcept {
+  if (buffer == nullptr)
+    return fail(ErrorCode::kInvalidArgument, "zp_get needs a place for the buffer");
   *buffer = zp_buffer{};
   if (pool == nullptr) return no_pool();
   Attachment& attachment = attachment_of(pool);
@@ -36,8 +37,9 @@ int get_within(zp_pool* pool, std::size_t bytes, std::int64_t timeout_ns, zp_buf
     zeropool::lib::Mark mark;
     std::uint32_t slot = 0;
     if (zeropool::lib::get_hit(*cache, ring, slot, mark)) {
-      *buffer = zp_buffer{ring.base + slot * ring.class_bytes, pool, (mark.word & detail::kGenerationBits) | ring.tag,
-                          slot, static_cast<std::uint32_t>(bytes)};
+      *buffer = zp_buffer{ring.base + slot * ring.class_bytes, pool,
+                          (mark.word & detail::kGenerationBits) | ring.tag, slot,
+                          static_cast<std::uint32_t>(bytes)};
       return 0;
     }
   }
@@ -46,14 +48,16 @@ int get_within(zp_pool* pool, std::size_t bytes, std::int64_t timeout_ns, zp_buf
   if (code != 0) return code;
   const RingSetup& ring = attachment.rings[taken.ring];
   *buffer = zp_buffer{ring.base + taken.slot * ring.class_bytes, pool,
-                      detail::make_buffer_word(taken.mark, taken.ring, attachment.incarnation), taken.slot,
-                      static_cast<std::uint32_t>(bytes)};
+                      detail::make_buffer_word(taken.mark, taken.ring, attachment.incarnation),
+                      taken.slot, static_cast<std::uint32_t>(bytes)};
   return 0;
 }
 
 // Handle: word[0] = {generation: 40, ring: 16, 1: 8}, word[1] = {pool tag: 32, slot: 32}.
-zp_handle make_handle(std::uint64_t generation, std::uint32_t ring, std::uint32_t slot, std::uint32_t pool_tag) noexcept {
-  return zp_handle{{(generation << 24) | (std::uint64_t{ring} << 8) | 1, (std::uint64_t{pool_tag} << 32) | slot}};
+zp_handle make_handle(std::uint64_t generation, std::uint32_t ring, std::uint32_t slot,
+                      std::uint32_t pool_tag) noexcept {
+  return zp_handle{{(generation << 24) | (std::uint64_t{ring} << 8) | 1,
+                    (std::uint64_t{pool_tag} << 32) | slot}};
 }
 
 int stale(Access& access, const char* why) noexcept {
@@ -66,13 +70,15 @@ int stale(Access& access, const char* why) noexcept {
 extern "C" {
 
 int zp_open(const char* name, const zp_open_options* options, zp_pool** pool) {
-  if (pool == nullptr) return fail(ErrorCode::kInvalidArgument, "zp_open needs a place for the pool");
+  if (pool == nullptr)
+    return fail(ErrorCode::kInvalidArgument, "zp_open needs a place for the pool");
   *pool = nullptr;
   AttachWish wish;
   wish.pool_name = name == nullptr ? "" : name;
   if (options != nullptr) {
     if (options->struct_bytes != sizeof(zp_open_options)) {
-      return fail(ErrorCode::kInvalidArgument, "zp_open_options.struct_bytes must be sizeof(zp_open_options)");
+      return fail(ErrorCode::kInvalidArgument,
+                  "zp_open_options.struct_bytes must be sizeof(zp_open_options)");
     }
     if (options->socket != nullptr) wish.socket = options->socket;
     if (options->client_name != nullptr) wish.client_name = options->client_name;
@@ -114,7 +120,8 @@ int zp_put(zp_buffer* buffer) {
   *buffer = zp_buffer{};
   Attachment& attachment = attachment_of(put.pool);
   ThreadCache* cache = zp_v1_thread->caches[attachment.index].load(std::memory_order_relaxed);
-  if (cache != nullptr) {
+  // Words that no get has made must not lead outside the caches.
+  if (cache != nullptr && detail::ring_of(put.word) < attachment.most_rings) {
     RingCache& ring = cache->rings[detail::ring_of(put.word)];
     if (zeropool::lib::put_hit(*cache, ring, put.slot, detail::generation_of(put.word))) return 0;
   }
@@ -124,12 +131,16 @@ int zp_put(zp_buffer* buffer) {
 int zp_put_ptr(zp_pool* pool, const void* data) {
   if (pool == nullptr) return no_pool();
   Attachment& attachment = attachment_of(pool);
-  if (!attachment.attached()) return fail(ErrorCode::kWrongProcess, "this process has no buffer of the pool");
+  if (!attachment.attached())
+    return fail(ErrorCode::kWrongProcess, "this process has no buffer of the pool");
   const auto* at = static_cast<const std::byte*>(data);
   for (std::uint32_t r = 0; r < attachment.rings.size(); ++r) {
     const RingSetup& ring = attachment.rings[r];
-    if (at < ring.base || at >= ring.base + std::uint64_t{ring.view.slot_capacity} * ring.class_bytes) continue;
-    const auto slot = static_cast<std::uint32_t>(static_cast<std::uint64_t>(at - ring.base) / ring.class_bytes);
+    if (at < ring.base ||
+        at >= ring.base + std::uint64_t{ring.view.slot_capacity} * ring.class_bytes)
+      continue;
+    const auto slot =
+        static_cast<std::uint32_t>(static_cast<std::uint64_t>(at - ring.base) / ring.class_bytes);
     if (slot >= ring.view.slot_bound()) break;
     const zeropool::lib::Mark mark{ring.view.slots[slot].mark.load(std::memory_order_relaxed)};
     return put_one(attachment, detail::make_buffer_word(mark, r, attachment.incarnation), slot);
@@ -159,7 +170,8 @@ void zp_put_batch(zp_buffer* buffers, size_t count) {
 
 int zp_release(zp_buffer* buffer, uint32_t receiver, zp_handle* handle) {
   if (buffer == nullptr || handle == nullptr || buffer->data == nullptr) {
-    return fail(ErrorCode::kInvalidArgument, "zp_release needs a held buffer and a place for the handle");
+    return fail(ErrorCode::kInvalidArgument,
+                "zp_release needs a held buffer and a place for the handle");
   }
   *handle = zp_handle{};
   Attachment& attachment = attachment_of(buffer->pool);
@@ -179,7 +191,8 @@ int zp_release(zp_buffer* buffer, uint32_t receiver, zp_handle* handle) {
   }
   zeropool::lib::SlotWords<std::atomic>& words = view.slots[buffer->slot];
   if (!zeropool::lib::begin_hand_off(words, held, note, generation)) {
-    return refuse_not_held(attachment, access.cache(), held, zeropool::lib::Mark{words.mark.load(std::memory_order_relaxed)});
+    return refuse_not_held(attachment, access.cache(), held,
+                           zeropool::lib::Mark{words.mark.load(std::memory_order_relaxed)});
   }
   count_up(access.ops().record(ring).released);
   *handle = make_handle(generation, ring, buffer->slot, attachment.pool_tag);
@@ -188,7 +201,8 @@ int zp_release(zp_buffer* buffer, uint32_t receiver, zp_handle* handle) {
 }
 
 int zp_adopt(zp_pool* pool, zp_handle handle, zp_buffer* buffer) {
-  if (buffer == nullptr) return fail(ErrorCode::kInvalidArgument, "zp_adopt needs a place for the buffer");
+  if (buffer == nullptr)
+    return fail(ErrorCode::kInvalidArgument, "zp_adopt needs a place for the buffer");
   *buffer = zp_buffer{};
   if (pool == nullptr) return no_pool();
   Attachment& attachment = attachment_of(pool);
@@ -205,7 +219,8 @@ int zp_adopt(zp_pool* pool, zp_handle handle, zp_buffer* buffer) {
   }
   const RingSetup& setup = attachment.rings[ring];
   zeropool::lib::TransitNote note;
-  if (!zeropool::lib::end_hand_off(setup.view.slots[slot], generation, attachment.client_id, note)) {
+  if (!zeropool::lib::end_hand_off(setup.view.slots[slot], generation, attachment.client_id,
+                                   note)) {
     return stale(access, "this handle was adopted already, taken back, or its lease is over");
   }
   count_up(access.ops().record(ring).adopted);
@@ -222,14 +237,17 @@ size_t zp_capacity(const zp_buffer* buffer) {
   if (buffer == nullptr || buffer->data == nullptr) return 0;
   const Attachment& attachment = attachment_of(buffer->pool);
   const std::uint32_t ring = detail::ring_of(buffer->word);
-  return attachment.attached() && ring < attachment.rings.size() ? attachment.rings[ring].class_bytes : 0;
+  return attachment.attached() && ring < attachment.rings.size()
+             ? attachment.rings[ring].class_bytes
+             : 0;
 }
 
 uint32_t zp_node(const zp_buffer* buffer) {
   if (buffer == nullptr || buffer->data == nullptr) return UINT32_MAX;
   const Attachment& attachment = attachment_of(buffer->pool);
   const std::uint32_t ring = detail::ring_of(buffer->word);
-  return attachment.attached() && ring < attachment.rings.size() ? attachment.rings[ring].node : UINT32_MAX;
+  return attachment.attached() && ring < attachment.rings.size() ? attachment.rings[ring].node
+                                                                 : UINT32_MAX;
 }
 
 uint32_t zp_client_id(zp_pool* pool) {
@@ -251,7 +269,8 @@ int zp_stats(zp_pool* pool, zp_stats_data* stats) {
   Locked lock(attachment.guard->lock);
   CounterSums sums = attachment.exited;
   for (ClientCache* cache : attachment.caches) {
-    CounterSums done = read_counters(*cache->hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
+    CounterSums done =
+        read_counters(*cache->hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
     done.subtract(cache->taken_over);
     sums.add(done);
   }

@@ -53,7 +53,8 @@ void CacheOps::follow_thread() noexcept {
   const lib::CpuEntry here = attachment_.cpus[static_cast<std::size_t>(cpu)];
   cache_.domain = here.domain < attachment_.header().domain_count ? here.domain : 0;
   if (here.arena == cache_.arena || here.arena >= attachment_.arenas.size()) return;
-  for (std::uint32_t c = 0; c < attachment_.class_count; ++c) flush(cache_.arena * attachment_.class_count + c);
+  for (std::uint32_t c = 0; c < attachment_.class_count; ++c)
+    flush(cache_.arena * attachment_.class_count + c);
   cache_.arena = here.arena;
   cache_.hot.record->home_arena.store(here.arena, std::memory_order_relaxed);
   cache_.hot.home = cache_.hot.rings + std::size_t{here.arena} * attachment_.class_count;
@@ -96,6 +97,11 @@ std::uint32_t CacheOps::pop_spare(std::uint32_t ring) noexcept {
   return local_number(ring, rec.spares[spares - 1].load(std::memory_order_relaxed));
 }
 
+// A slot published since, adopted here and put, lies above a bound that is old: it would be taken for damage.
+void CacheOps::renew_bound(std::uint32_t ring) noexcept {
+  this->ring(ring).slot_bound = setup(ring).view.slot_bound();
+}
+
 bool CacheOps::push_spare(std::uint32_t ring, std::uint32_t number) noexcept {
   lib::SharedRingRecord& rec = record(ring);
   const std::uint32_t spares = rec.spare_count.load(std::memory_order_relaxed);
@@ -110,7 +116,8 @@ void CacheOps::release(std::uint32_t ring, std::uint32_t number) noexcept {
   lib::SharedBatchRing(setup(ring).view).release(number, cache_.me, cache_.domain);
 }
 
-void CacheOps::count_claim(std::uint32_t ring, const lib::ClaimStats& stats, bool claimed) noexcept {
+void CacheOps::count_claim(std::uint32_t ring, const lib::ClaimStats& stats,
+                           bool claimed) noexcept {
   lib::SharedRingRecord& rec = record(ring);
   if (claimed) count_up(rec.ring_claims);
   if (stats.contention != 0) count_up(rec.contention, stats.contention);
@@ -158,9 +165,11 @@ Source CacheOps::refill(std::uint32_t ring) noexcept {
 bool CacheOps::take(std::uint32_t ring, std::uint32_t& slot, lib::Mark& mark,
                     Source& source) noexcept {
   RingCache& cache = this->ring(ring);
+  renew_bound(ring);
   source = Source::kOwn;
   for (;;) {
-    switch (lib::take_slot(*cache.loaded, cache.slots, cache.slot_bound, cache_.hot.held_bits, slot, mark)) {
+    switch (lib::take_slot(*cache.loaded, cache.slots, cache.slot_bound, cache_.hot.held_bits, slot,
+                           mark)) {
       case lib::TakeOutcome::kTaken: return true;
       case lib::TakeOutcome::kDropped: count_up(cache.record->dropped); continue;
       case lib::TakeOutcome::kEmpty: break;
@@ -174,6 +183,7 @@ bool CacheOps::take(std::uint32_t ring, std::uint32_t& slot, lib::Mark& mark,
 std::uint32_t CacheOps::take_many(std::uint32_t ring, std::uint32_t count, std::uint32_t* slots,
                                   lib::Mark* marks) noexcept {
   RingCache& cache = this->ring(ring);
+  renew_bound(ring);
   const std::uint32_t there = cache.loaded->count.load(std::memory_order_relaxed);
   if (there - 1 >= lib::kMaxMagazineSlots) return 0;
   const std::uint32_t wanted = count < there ? count : there;
@@ -205,9 +215,12 @@ bool CacheOps::make_room(std::uint32_t ring) noexcept {
     set_previous(ring, old_loaded);
     return true;
   }
+  // A pass over the ring is no snapshot: others that move from one magazine to the next may hide what has room.
   lib::ClaimStats stats;
-  const std::uint32_t next =
-      lib::SharedBatchRing(setup(ring).view).claim_with_room(cache_.me, stats);
+  std::uint32_t next = kNoCell;
+  for (std::uint32_t pass = 0; pass < kRoomPasses && next == kNoCell; ++pass) {
+    next = lib::SharedBatchRing(setup(ring).view).claim_with_room(cache_.me, stats);
+  }
   stats.low = false;
   count_claim(ring, stats, next != kNoCell);
   if (next == kNoCell) return false;
@@ -220,24 +233,23 @@ bool CacheOps::make_room(std::uint32_t ring) noexcept {
 }
 
 void CacheOps::put(std::uint32_t ring, std::uint32_t slot, lib::Mark held) noexcept {
-  if (!make_room(ring)) {
+  if (!make_room(ring) ||
+      !lib::put_slot(*this->ring(ring).loaded, this->ring(ring).slots, slot, held)) {
     // Damage only (there is always room): the daemon collects it.
     this->ring(ring).slots[slot].mark.store(held.next(lib::SlotState::kOrphaned, 0).word,
                                             std::memory_order_release);
     count_up(cache_.hot.record->orphaned_puts);
     ring_doorbell();
-    return;
   }
-  RingCache& cache = this->ring(ring);
-  lib::put_slot(*cache.loaded, cache.slots, slot, held);
 }
 
 // Numbers and one count for all, then the marks: a kill in between leaves them all in the magazine (S1).
-std::uint32_t CacheOps::put_many(std::uint32_t ring, std::uint32_t count, const std::uint32_t* slots,
-                                 const lib::Mark* held) noexcept {
+std::uint32_t CacheOps::put_many(std::uint32_t ring, std::uint32_t count,
+                                 const std::uint32_t* slots, const lib::Mark* held) noexcept {
   if (!make_room(ring)) return 0;
   RingCache& cache = this->ring(ring);
   const std::uint32_t there = cache.loaded->count.load(std::memory_order_relaxed);
+  if (there >= setup(ring).view.magazine_slots) return 0;
   const std::uint32_t room = setup(ring).view.magazine_slots - there;
   const std::uint32_t puts = count < room ? count : room;
   for (std::uint32_t i = 0; i < puts; ++i) {
@@ -247,7 +259,8 @@ std::uint32_t CacheOps::put_many(std::uint32_t ring, std::uint32_t count, const 
   cache.loaded->count.store(there + puts, std::memory_order_relaxed);  // COMMIT
   lib::program_order();
   for (std::uint32_t i = 0; i < puts; ++i) {
-    cache.slots[slots[i]].mark.store(held[i].next(lib::SlotState::kFree, 0).word, std::memory_order_relaxed);
+    cache.slots[slots[i]].mark.store(held[i].next(lib::SlotState::kFree, 0).word,
+                                     std::memory_order_relaxed);
   }
   lib::program_order();
   return puts;

@@ -44,7 +44,8 @@ class CacheOps {
   // Up to `wanted` slots (counted down) from a magazine of this thread, each given to `taken`; counted as served
   // by an order.
   template <typename Taken>
-  void take_from(std::uint32_t ring, std::uint32_t cell, std::uint32_t& wanted, Taken taken) noexcept;
+  void take_from(std::uint32_t ring, std::uint32_t cell, std::uint32_t& wanted,
+                 Taken taken) noexcept;
   // Makes the loaded magazine non-empty.
   Source refill(std::uint32_t ring) noexcept;
   // Makes room in the loaded magazine. False: the ring is damaged.
@@ -67,6 +68,7 @@ class CacheOps {
 
  private:
   static constexpr std::uint32_t kNoCell = lib::kNone;
+  static constexpr std::uint32_t kRoomPasses = 64;
 
   RingSetup& setup(std::uint32_t ring) noexcept { return attachment_.rings[ring]; }
   lib::SharedMagazine& cell(std::uint32_t ring, std::uint32_t number) noexcept {
@@ -79,6 +81,7 @@ class CacheOps {
   std::uint32_t previous(std::uint32_t ring) noexcept;
   void set_loaded(std::uint32_t ring, std::uint32_t number) noexcept;
   void set_previous(std::uint32_t ring, std::uint32_t number) noexcept;
+  void renew_bound(std::uint32_t ring) noexcept;
   std::uint32_t pop_spare(std::uint32_t ring) noexcept;
   bool push_spare(std::uint32_t ring, std::uint32_t number) noexcept;
   void release(std::uint32_t ring, std::uint32_t number) noexcept;
@@ -95,12 +98,12 @@ template <typename Taken>
 void CacheOps::take_from(std::uint32_t ring, std::uint32_t cell, std::uint32_t& wanted,
                          Taken taken) noexcept {
   RingCache& cache = this->ring(ring);
-  cache.slot_bound = setup(ring).view.slot_bound();
+  renew_bound(ring);
   while (wanted > 0) {
     std::uint32_t slot = 0;
     lib::Mark mark;
-    const lib::TakeOutcome outcome = lib::take_slot(this->cell(ring, cell), cache.slots, cache.slot_bound,
-                                                    cache_.hot.held_bits, slot, mark);
+    const lib::TakeOutcome outcome = lib::take_slot(
+        this->cell(ring, cell), cache.slots, cache.slot_bound, cache_.hot.held_bits, slot, mark);
     if (outcome == lib::TakeOutcome::kEmpty) return;
     if (outcome == lib::TakeOutcome::kDropped) {
       count_up(cache.record->dropped);

@@ -1,11 +1,10 @@
 #include "client_cache.hpp"
 
+#include <algorithm>
+#include <new>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <new>
 
 #include "attachment.hpp"
 #include "cache_ops.hpp"
@@ -52,9 +51,13 @@ void set_up_rings(Attachment& attachment, ClientCache& cache) noexcept {
     ring.record->loaded.store(0, std::memory_order_relaxed);
     ring.record->previous.store(0, std::memory_order_relaxed);
     ring.record->spare_count.store(0, std::memory_order_relaxed);
-    ring.record->limit.store(std::min(setup.descriptor->put_limit.load(std::memory_order_relaxed),
-                                      setup.view.magazine_slots),
-                             std::memory_order_relaxed);
+    // While the attachment closes, each put takes the slow path (begin_closing; both under guard->lock).
+    const bool closing = attachment.closing.load(std::memory_order_relaxed);
+    ring.record->limit.store(
+        closing ? 0
+                : std::min(setup.descriptor->put_limit.load(std::memory_order_relaxed),
+                           setup.view.magazine_slots),
+        std::memory_order_relaxed);
     ring.record->spare_limit.store(setup.descriptor->spare_limit.load(std::memory_order_relaxed),
                                    std::memory_order_relaxed);
   }
@@ -139,8 +142,10 @@ ClientCache* make_cache(Attachment& attachment, OwnThread* thread) noexcept {
   cache->hot.held_bits = lib::Mark::holder_bits(lib::SlotState::kHeld, attachment.client_id);
   cache->hot.record->busy.store(0, std::memory_order_relaxed);
   cache->hot.record->steal.store(lib::kStealNone, std::memory_order_relaxed);
-  cache->hot.record->tid.store(static_cast<std::uint32_t>(::syscall(SYS_gettid)), std::memory_order_relaxed);
-  cache->taken_over = read_counters(*cache->hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
+  cache->hot.record->tid.store(static_cast<std::uint32_t>(::syscall(SYS_gettid)),
+                               std::memory_order_relaxed);
+  cache->taken_over =
+      read_counters(*cache->hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
   set_up_rings(attachment, *cache);
   cache->hot.home = cache->hot.rings;
   cache->arena = 0;
@@ -161,7 +166,8 @@ void end_cache(ClientCache& cache) noexcept {
   ops.begin();
   ops.flush_all();
   ops.end();
-  CounterSums done = read_counters(*cache.hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
+  CounterSums done =
+      read_counters(*cache.hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
   done.subtract(cache.taken_over);
   attachment.exited.add(done);
   if (cache.thread != nullptr) {

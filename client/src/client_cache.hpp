@@ -35,7 +35,8 @@ struct CounterSums {
   void subtract(const CounterSums& other) noexcept;
   // Slots that came in less slots that went out.
   std::int64_t held() const noexcept {
-    return static_cast<std::int64_t>(tls_hits + shared_hits + allocations + adopted - puts - released);
+    return static_cast<std::int64_t>(tls_hits + shared_hits + allocations + adopted - puts -
+                                     released);
   }
 };
 
@@ -45,13 +46,13 @@ CounterSums read_counters(lib::SharedThreadRecord& record, std::uint32_t ring_co
 struct ClientCache {
   ThreadCache hot;  // first: ThreadState::caches points here
   Attachment* attachment;
-  OwnThread* thread;          // null: the overflow cache
+  OwnThread* thread;  // null: the overflow cache
   std::uint32_t record_number;
   std::uint32_t arena;
   std::uint32_t domain;
-  std::uint32_t bytes;        // of this memory
+  std::uint32_t bytes;  // of this memory
   lib::OwnerWord me;
-  CounterSums taken_over;     // what the record's earlier owners had counted
+  CounterSums taken_over;  // what the record's earlier owners had counted
 };
 
 inline ClientCache* client_cache_of(ThreadCache* hot) noexcept {

@@ -1,16 +1,15 @@
 #include "connection.hpp"
 
+#include <cerrno>
+#include <cstring>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
-
-#include <zeropool/lib/control_view.hpp>
 #include <zeropool/lib/control_plan.hpp>
+#include <zeropool/lib/control_view.hpp>
 #include <zeropool/lib/socket_path.hpp>
 #include <zeropool/lib/wire.hpp>
 
@@ -64,7 +63,8 @@ Attached map_reply(const lib::AttachReply& reply, lib::Received& received) {
   if (header.arena_count != reply.arena_count) {
     return failed(ErrorCode::kProtocol, "zeropoold's answer and its control segment disagree");
   }
-  const auto* arenas = reinterpret_cast<const lib::ArenaEntry*>(attached.control.data() + header.arenas_offset);
+  const auto* arenas =
+      reinterpret_cast<const lib::ArenaEntry*>(attached.control.data() + header.arenas_offset);
   for (std::uint32_t a = 0; a < reply.arena_count; ++a) {
     if (arenas[a].segment_bytes > reply.arena_bytes[a]) {
       return failed(ErrorCode::kProtocol, "zeropoold sent a data segment that is too short");
@@ -108,8 +108,9 @@ lib::UniqueFd connect_socket(const std::string& path) {
 
 Attached attach(const AttachWish& wish) {
   if (wish.pool_name.size() >= lib::kPoolNameBytes) {
-    return failed(ErrorCode::kInvalidArgument,
-                  "a pool's name has at most " + std::to_string(lib::kPoolNameBytes - 1) + " bytes");
+    return failed(
+        ErrorCode::kInvalidArgument,
+        "a pool's name has at most " + std::to_string(lib::kPoolNameBytes - 1) + " bytes");
   }
   const std::string path = lib::find_socket_path(wish.socket);
   lib::UniqueFd socket(wish.fd >= 0 ? ::fcntl(wish.fd, F_DUPFD_CLOEXEC, 0) : -1);
@@ -117,8 +118,9 @@ Attached attach(const AttachWish& wish) {
   if (!socket) {
     const int error = errno;
     if (error == EACCES) {
-      return failed(ErrorCode::kAccessDenied, "no permission to connect to " + path +
-                                                  ": join the group of the socket, or ask its operator");
+      return failed(ErrorCode::kAccessDenied,
+                    "no permission to connect to " + path +
+                        ": join the group of the socket, or ask its operator");
     }
     return failed(ErrorCode::kNoDaemon, no_daemon_sentence(path, error));
   }
@@ -132,20 +134,23 @@ Attached attach(const AttachWish& wish) {
   lib::Received received =
       lib::receive_message(socket.get(), static_cast<int>((timeout_ns + 999'999) / 1'000'000));
   if (received.outcome == lib::ReceiveOutcome::kTimedOut) {
-    return failed(ErrorCode::kTimedOut,
-                  "zeropoold at " + path + " did not answer the attach in " +
-                      std::to_string(timeout_ns / 1'000'000) + " ms: is it busy or stopped?");
+    return failed(ErrorCode::kTimedOut, "zeropoold at " + path + " did not answer the attach in " +
+                                            std::to_string(timeout_ns / 1'000'000) +
+                                            " ms: is it busy or stopped?");
   }
   if (received.outcome != lib::ReceiveOutcome::kMessage) {
-    return failed(ErrorCode::kNoDaemon, no_daemon_sentence(path, received.error != 0 ? received.error : ECONNRESET));
+    return failed(ErrorCode::kNoDaemon,
+                  no_daemon_sentence(path, received.error != 0 ? received.error : ECONNRESET));
   }
   const auto* reply = lib::decode<lib::AttachReply>(received, lib::MessageType::kAttachReply);
   if (reply == nullptr) {
     return failed(ErrorCode::kVersionMismatch,
                   "what answers at " + path + " does not speak this library's protocol (version " +
-                      std::to_string(lib::kWireVersion) + "): install zeropoold of the same version");
+                      std::to_string(lib::kWireVersion) +
+                      "): install zeropoold of the same version");
   }
-  if (reply->code != ErrorCode::kOk) return failed(reply->code, std::string(lib::text_of(reply->sentence)));
+  if (reply->code != ErrorCode::kOk)
+    return failed(reply->code, std::string(lib::text_of(reply->sentence)));
   Attached attached = map_reply(*reply, received);
   attached.socket = std::move(socket);
   attached.socket_path = path;

@@ -14,11 +14,11 @@
 namespace zeropool::client {
 
 struct AttachWish {
-  std::string socket;       // as given by the user, may be empty
+  std::string socket;  // as given by the user, may be empty
   std::string pool_name;
   std::string client_name;
   std::int64_t timeout_ns = 0;
-  int fd = -1;              // connected already, or -1
+  int fd = -1;  // connected already, or -1
 };
 
 struct Attached {

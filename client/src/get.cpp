@@ -1,10 +1,11 @@
 // Gets that the loaded magazine did not serve: the thread's other magazines, the ring, other nodes' rings, and
 // then an order.
 
+#include "get.hpp"
+
 #include <zeropool/lib/hot_path.hpp>
 
 #include "access.hpp"
-#include "get.hpp"
 #include "order.hpp"
 #include "size_text.hpp"
 
@@ -15,11 +16,13 @@ namespace detail = zeropool::v1::detail;
 
 }  // namespace
 
-std::uint32_t home_ring(const Attachment& attachment, const ClientCache& cache, std::uint32_t cls) noexcept {
+std::uint32_t home_ring(const Attachment& attachment, const ClientCache& cache,
+                        std::uint32_t cls) noexcept {
   return cache.arena * attachment.class_count + cls;
 }
 
-bool take_near(Attachment& attachment, Access& access, std::uint32_t cls, std::uint32_t node, Taken& taken) noexcept {
+bool take_near(Attachment& attachment, Access& access, std::uint32_t cls, std::uint32_t node,
+               Taken& taken) noexcept {
   CacheOps& ops = access.ops();
   ops.follow_thread();
   const std::uint32_t arena_count = static_cast<std::uint32_t>(attachment.arenas.size());
@@ -60,9 +63,11 @@ void count_failure(Access& access, std::uint32_t ring, ErrorCode code) noexcept 
 int refuse_size(Attachment& attachment, std::size_t bytes) noexcept {
   {
     Access access(attachment);
-    if (access.code() == 0) count_failure(access, 0, bytes == 0 ? ErrorCode::kInvalidSize : ErrorCode::kTooLarge);
+    if (access.code() == 0)
+      count_failure(access, 0, bytes == 0 ? ErrorCode::kInvalidSize : ErrorCode::kTooLarge);
   }
-  if (bytes == 0) return fail(ErrorCode::kInvalidSize, "a buffer has at least 1 byte, 0 were asked for");
+  if (bytes == 0)
+    return fail(ErrorCode::kInvalidSize, "a buffer has at least 1 byte, 0 were asked for");
   return fail(ErrorCode::kTooLarge, "pool " + attachment.wish.pool_name + ": " + size_text(bytes) +
                                         " is more than its largest class, " +
                                         size_text(attachment.lookup.largest_bytes) +
@@ -76,7 +81,8 @@ int would_wait(Attachment& attachment) noexcept {
 
 std::int64_t deadline_of(Attachment& attachment, std::int64_t timeout_ns) noexcept {
   if (timeout_ns == detail::kWaitAsPool) {
-    timeout_ns = static_cast<std::int64_t>(attachment.header().wait_timeout_ns.load(std::memory_order_relaxed));
+    timeout_ns = static_cast<std::int64_t>(
+        attachment.header().wait_timeout_ns.load(std::memory_order_relaxed));
   }
   const std::int64_t now = monotonic_ns();
   return timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns;
@@ -108,8 +114,9 @@ int get_one(Attachment& attachment, std::size_t bytes, std::int64_t timeout_ns, 
       std::uint32_t a = 0;
       while (a < attachment.arenas.size() && attachment.arenas[a].node != node) ++a;
       if (a == attachment.arenas.size()) {
-        return fail(ErrorCode::kInvalidArgument, "pool " + attachment.wish.pool_name +
-                                                     " has no memory on node " + std::to_string(node));
+        return fail(
+            ErrorCode::kInvalidArgument,
+            "pool " + attachment.wish.pool_name + " has no memory on node " + std::to_string(node));
       }
       arena = a;
       flags = lib::kOrderOneNode;
@@ -141,13 +148,15 @@ zp_v1_slot zp_v1_get_slow(zp_pool* pool, std::size_t bytes, std::int64_t timeout
                           std::uint32_t node, std::uint32_t) noexcept {
   using namespace zeropool::client;
   if (pool == nullptr) {
-    return {0, static_cast<std::uint64_t>(fail(ErrorCode::kInvalidArgument, "the pool is not open"))};
+    return {0,
+            static_cast<std::uint64_t>(fail(ErrorCode::kInvalidArgument, "the pool is not open"))};
   }
   Attachment& attachment = attachment_of(pool);
   Taken taken;
   const int code = get_one(attachment, bytes, timeout_ns, node, taken);
   if (code != 0) return {0, static_cast<std::uint64_t>(code)};
-  return {zeropool::v1::detail::make_buffer_word(taken.mark, taken.ring, attachment.incarnation), taken.slot};
+  return {zeropool::v1::detail::make_buffer_word(taken.mark, taken.ring, attachment.incarnation),
+          taken.slot};
 }
 
 void* zp_v1_address(zp_pool* pool, std::uint64_t word, std::uint32_t slot) noexcept {

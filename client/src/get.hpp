@@ -25,9 +25,11 @@ struct Taken {
 int get_one(Attachment& attachment, std::size_t bytes, std::int64_t timeout_ns, std::uint32_t node,
             Taken& taken) noexcept;
 // From what the thread owns or can claim, nearest node first. Counts the hit.
-bool take_near(Attachment& attachment, Access& access, std::uint32_t cls, std::uint32_t node, Taken& taken) noexcept;
+bool take_near(Attachment& attachment, Access& access, std::uint32_t cls, std::uint32_t node,
+               Taken& taken) noexcept;
 
-std::uint32_t home_ring(const Attachment& attachment, const ClientCache& cache, std::uint32_t cls) noexcept;
+std::uint32_t home_ring(const Attachment& attachment, const ClientCache& cache,
+                        std::uint32_t cls) noexcept;
 void count_failure(Access& access, std::uint32_t ring, ErrorCode code) noexcept;
 // Counts and words the failures that need no pool.
 int refuse_size(Attachment& attachment, std::size_t bytes) noexcept;

@@ -1,5 +1,8 @@
 #include "order.hpp"
 
+#include <algorithm>
+#include <climits>
+#include <cstring>
 #include <linux/futex.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -7,21 +10,19 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <climits>
-#include <cstring>
-
 #include "size_text.hpp"
 
 namespace zeropool::client {
 namespace {
 
 constexpr std::int64_t kMillisecond = 1'000'000;
-constexpr std::int64_t kWaitSliceNs = 100 * kMillisecond;   // between looks at whether the daemon lives
+constexpr std::int64_t kWaitSliceNs =
+    100 * kMillisecond;  // between looks at whether the daemon lives
 constexpr std::int64_t kDaemonGraceNs = 1000 * kMillisecond;  // a restart takes less
 constexpr std::int64_t kRetryNs = kMillisecond;
 
-void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t value, std::int64_t wait_ns) noexcept {
+void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t value,
+                std::int64_t wait_ns) noexcept {
   timespec timeout{wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
   // Not FUTEX_PRIVATE: the waker is another process.
   ::syscall(SYS_futex, &word, FUTEX_WAIT, value, &timeout, nullptr, 0);
@@ -31,7 +32,8 @@ std::string holders_text(const lib::ControlHeader& header) {
   std::string text;
   // A version that is odd or has changed: the daemon was writing; then say nothing.
   const std::uint32_t version = header.holders_version.load(std::memory_order_acquire);
-  const std::uint32_t count = std::min(header.holder_count.load(std::memory_order_relaxed), lib::kTopHolders);
+  const std::uint32_t count =
+      std::min(header.holder_count.load(std::memory_order_relaxed), lib::kTopHolders);
   for (std::uint32_t i = 0; i < count; ++i) {
     const auto& holder = header.holders[i];
     char name[lib::kClientNameBytes + 1] = {};
@@ -47,7 +49,8 @@ std::string holders_text(const lib::ControlHeader& header) {
             size_text(holder.bytes.load(std::memory_order_relaxed));
   }
   std::atomic_thread_fence(std::memory_order_acquire);
-  if (version % 2 != 0 || header.holders_version.load(std::memory_order_relaxed) != version) return {};
+  if (version % 2 != 0 || header.holders_version.load(std::memory_order_relaxed) != version)
+    return {};
   return text;
 }
 
@@ -80,21 +83,25 @@ int Order::why_not(ErrorCode code) const noexcept {
       const std::uint64_t limit = header.limit_bytes.load(std::memory_order_relaxed);
       const std::uint64_t committed = header.committed_bytes.load(std::memory_order_relaxed);
       const std::string holders = holders_text(header);
-      return fail(code, pool + ": nothing free and nothing more to commit (" + size_text(committed) +
-                            " committed, pool limit " + size_text(limit) + ", budget of all pools " +
+      return fail(code, pool + ": nothing free and nothing more to commit (" +
+                            size_text(committed) + " committed, pool limit " + size_text(limit) +
+                            ", budget of all pools " +
                             size_text(header.budget_bytes.load(std::memory_order_relaxed)) + ")" +
                             (holders.empty() ? "" : "; largest holders: " + holders) +
                             ". Give buffers back, or raise budget or limit in zeropoold.yaml");
     }
     case ErrorCode::kTimedOut:
-      return fail(code, pool + ": no buffer came within the time allowed; zeropoold was still at it");
+      return fail(code,
+                  pool + ": no buffer came within the time allowed; zeropoold was still at it");
     case ErrorCode::kNoDaemon:
-      return fail(code, "zeropoold at " + attachment_.socket_path +
-                            " has gone away, and the pool's ring is empty: restart it and open the pool "
-                            "again; buffers that are held stay valid");
+      return fail(code,
+                  "zeropoold at " + attachment_.socket_path +
+                      " has gone away, and the pool's ring is empty: restart it and open the pool "
+                      "again; buffers that are held stay valid");
     case ErrorCode::kStopping:
-      return fail(code, "zeropoold at " + attachment_.socket_path +
-                            " is stopping and grants nothing more; buffers that are held stay valid");
+      return fail(code,
+                  "zeropoold at " + attachment_.socket_path +
+                      " is stopping and grants nothing more; buffers that are held stay valid");
     case ErrorCode::kTooManyOrders:
       return fail(code, pool + ": all order cells are in use: raise wait.orders in zeropoold.yaml");
     case ErrorCode::kTooLarge:
@@ -121,14 +128,16 @@ int Order::take_cell(std::int64_t deadline_ns) noexcept {
       if (found.state() != lib::OrderState::kFree) continue;
       const auto mine = lib::OrderWord::make(found.sequence() + 1, lib::OrderState::kWriting,
                                              attachment_.client_id, attachment_.epoch);
-      if (!cell.word.compare_exchange_strong(found.word, mine.word, std::memory_order_acquire)) continue;
+      if (!cell.word.compare_exchange_strong(found.word, mine.word, std::memory_order_acquire))
+        continue;
       number_ = number;
       word_ = mine;
       return 0;
     }
     header.orders_wanted.store(1, std::memory_order_relaxed);
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (header.sleeping.load(std::memory_order_relaxed) != 0) ::eventfd_write(attachment_.doorbell.get(), 1);
+    if (header.sleeping.load(std::memory_order_relaxed) != 0)
+      ::eventfd_write(attachment_.doorbell.get(), 1);
     const std::int64_t now = monotonic_ns();
     if (now >= deadline_ns) return why_not(ErrorCode::kTooManyOrders);
     if (daemon_is_gone(now)) return why_not(ErrorCode::kNoDaemon);
@@ -140,7 +149,8 @@ int Order::take_cell(std::int64_t deadline_ns) noexcept {
 int Order::place(const OrderWants& wants, std::uint32_t arena, std::uint32_t flags,
                  std::int64_t deadline_ns) noexcept {
   lib::ControlHeader& header = attachment_.header();
-  if (header.daemon_state.load(std::memory_order_relaxed) >= static_cast<std::uint32_t>(lib::DaemonState::kStopping)) {
+  if (header.daemon_state.load(std::memory_order_relaxed) >=
+      static_cast<std::uint32_t>(lib::DaemonState::kStopping)) {
     return why_not(ErrorCode::kStopping);
   }
   if (daemon_is_gone(monotonic_ns())) return why_not(ErrorCode::kNoDaemon);
@@ -149,7 +159,8 @@ int Order::place(const OrderWants& wants, std::uint32_t arena, std::uint32_t fla
   std::uint32_t items = 0;
   for (std::uint32_t c = 0; c < attachment_.class_count; ++c) {
     if (wants.count[c] == 0) continue;
-    cell.items[items++].store(lib::OrderItem::make(c, wants.count[c]).word, std::memory_order_relaxed);
+    cell.items[items++].store(lib::OrderItem::make(c, wants.count[c]).word,
+                              std::memory_order_relaxed);
   }
   cell.item_count.store(items, std::memory_order_relaxed);
   cell.deadline_ns.store(static_cast<std::uint64_t>(deadline_ns), std::memory_order_relaxed);
@@ -168,7 +179,8 @@ int Order::place(const OrderWants& wants, std::uint32_t arena, std::uint32_t fla
                                                      std::memory_order_relaxed);
   // Pairs with the daemon's fence between `sleeping = 1` and its last scan.
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (header.sleeping.load(std::memory_order_relaxed) != 0) ::eventfd_write(attachment_.doorbell.get(), 1);
+  if (header.sleeping.load(std::memory_order_relaxed) != 0)
+    ::eventfd_write(attachment_.doorbell.get(), 1);
   return wait(deadline_ns);
 }
 
@@ -190,7 +202,8 @@ int Order::wait(std::int64_t deadline_ns) noexcept {
     const bool gone = daemon_is_gone(now);
     if (now >= deadline_ns || gone) {
       std::uint64_t expected = word_.word;
-      if (!cell.word.compare_exchange_strong(expected, word_.freed().word, std::memory_order_acq_rel)) {
+      if (!cell.word.compare_exchange_strong(expected, word_.freed().word,
+                                             std::memory_order_acq_rel)) {
         continue;  // answered at the last moment
       }
       if (gone) return why_not(ErrorCode::kNoDaemon);
@@ -202,8 +215,8 @@ int Order::wait(std::int64_t deadline_ns) noexcept {
 
 bool Order::next_granted(CacheOps& ops, std::uint32_t& link, std::uint32_t& ring,
                          std::uint32_t& cell) noexcept {
-  const lib::OwnerWord grant = lib::OwnerWord::grant(attachment_.client_id, attachment_.epoch, number_,
-                                                     word_.sequence());
+  const lib::OwnerWord grant =
+      lib::OwnerWord::grant(attachment_.client_id, attachment_.epoch, number_, word_.sequence());
   if (link == 0) return false;
   const std::uint32_t number = link - 1;
   for (ring = 0; ring < attachment_.rings.size(); ++ring) {
@@ -214,7 +227,8 @@ bool Order::next_granted(CacheOps& ops, std::uint32_t& link, std::uint32_t& ring
     const std::uint32_t next = magazine.link.load(std::memory_order_relaxed);
     std::uint64_t expected = grant.word;
     // COMMIT: the grant becomes this thread's.
-    if (!magazine.owner.compare_exchange_strong(expected, ops.me().word, std::memory_order_acquire)) return false;
+    if (!magazine.owner.compare_exchange_strong(expected, ops.me().word, std::memory_order_acquire))
+      return false;
     magazine.link.store(0, std::memory_order_relaxed);
     link = next;
     return true;

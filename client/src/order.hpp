@@ -36,7 +36,8 @@ class Order {
   int why_not(ErrorCode code) const noexcept;
   bool daemon_is_gone(std::int64_t now_ns) noexcept;
   // The next granted magazine, made the thread's. False at the end.
-  bool next_granted(CacheOps& ops, std::uint32_t& link, std::uint32_t& ring, std::uint32_t& cell) noexcept;
+  bool next_granted(CacheOps& ops, std::uint32_t& link, std::uint32_t& ring,
+                    std::uint32_t& cell) noexcept;
   void end() noexcept;
 
   Attachment& attachment_;
@@ -48,7 +49,8 @@ std::int64_t monotonic_ns() noexcept;
 
 template <typename Taken>
 void Order::accept(CacheOps& ops, OrderWants wants, Taken taken) noexcept {
-  std::uint32_t link = attachment_.view.order(number_).first_granted.load(std::memory_order_acquire);
+  std::uint32_t link =
+      attachment_.view.order(number_).first_granted.load(std::memory_order_acquire);
   std::uint32_t ring = 0;
   std::uint32_t cell = 0;
   while (next_granted(ops, link, ring, cell)) {

@@ -16,24 +16,29 @@ int check_incarnation(Attachment& attachment, std::uint64_t buffer_word) noexcep
       detail::ring_of(buffer_word) < attachment.rings.size()) {
     return 0;
   }
-  return fail(ErrorCode::kWrongProcess,
-              "this buffer was inherited by fork, or its pool was closed: it is its getter's, inert here");
+  return fail(
+      ErrorCode::kWrongProcess,
+      "this buffer was inherited by fork, or its pool was closed: it is its getter's, inert here");
 }
 
 lib::Mark mark_of(const Attachment& attachment, std::uint64_t buffer_word) noexcept {
-  return lib::Mark::make(detail::generation_of(buffer_word), lib::SlotState::kHeld, attachment.client_id);
+  return lib::Mark::make(detail::generation_of(buffer_word), lib::SlotState::kHeld,
+                         attachment.client_id);
 }
 
-int refuse_not_held(Attachment& attachment, ClientCache& cache, lib::Mark wanted, lib::Mark found) noexcept {
+int refuse_not_held(Attachment& attachment, ClientCache& cache, lib::Mark wanted,
+                    lib::Mark found) noexcept {
   const std::string pool = "pool " + attachment.wish.pool_name + ": ";
-  const bool other = found.generation() == wanted.generation() && found.state() == lib::SlotState::kHeld;
+  const bool other =
+      found.generation() == wanted.generation() && found.state() == lib::SlotState::kHeld;
   if (other) {
     count_up(cache.hot.record->foreign_puts);
     return fail(ErrorCode::kNotHeld, pool + "this buffer is held by client " +
                                          std::to_string(found.client()) + ", not by this process");
   }
   count_up(cache.hot.record->double_puts);
-  return fail(ErrorCode::kNotHeld, pool + "this buffer was put, released or reclaimed already; put it once");
+  return fail(ErrorCode::kNotHeld,
+              pool + "this buffer was put, released or reclaimed already; put it once");
 }
 
 int put_one(Attachment& attachment, std::uint64_t buffer_word, std::uint32_t slot) noexcept {
@@ -45,7 +50,8 @@ int put_one(Attachment& attachment, std::uint64_t buffer_word, std::uint32_t slo
     CacheOps& ops = access.ops();
     const lib::SharedRingView& view = attachment.rings[ring].view;
     const lib::Mark wanted = mark_of(attachment, buffer_word);
-    const lib::Mark found{slot < view.slot_bound() ? view.slots[slot].mark.load(std::memory_order_relaxed) : 0};
+    const lib::Mark found{
+        slot < view.slot_bound() ? view.slots[slot].mark.load(std::memory_order_relaxed) : 0};
     if (found != wanted) return refuse_not_held(attachment, access.cache(), wanted, found);
     ops.put(ring, slot, wanted);
     count_up(ops.record(ring).puts);

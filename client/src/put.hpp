@@ -19,6 +19,7 @@ int check_incarnation(Attachment& attachment, std::uint64_t buffer_word) noexcep
 lib::Mark mark_of(const Attachment& attachment, std::uint64_t buffer_word) noexcept;
 
 // Counts and words what is wrong with a buffer whose mark is not that.
-int refuse_not_held(Attachment& attachment, ClientCache& cache, lib::Mark wanted, lib::Mark found) noexcept;
+int refuse_not_held(Attachment& attachment, ClientCache& cache, lib::Mark wanted,
+                    lib::Mark found) noexcept;
 
 }  // namespace zeropool::client

@@ -1,9 +1,8 @@
 #include "thread_state.hpp"
 
+#include <cstring>
 #include <pthread.h>
 #include <sys/mman.h>
-
-#include <cstring>
 
 #include <zeropool/lib/segment.hpp>
 
@@ -87,8 +86,9 @@ int fail(ErrorCode code, const std::string& sentence) noexcept {
   OwnThread* thread = own_thread();
   if (thread == nullptr) thread = &stateless_thread;
   thread->error_code = static_cast<std::uint32_t>(code);
-  const std::size_t length = sentence.size() < sizeof(thread->sentence) - 1 ? sentence.size()
-                                                                            : sizeof(thread->sentence) - 1;
+  const std::size_t length = sentence.size() < sizeof(thread->sentence) - 1
+                                 ? sentence.size()
+                                 : sizeof(thread->sentence) - 1;
   std::memcpy(thread->sentence, sentence.data(), length);
   thread->sentence[length] = 0;
   return static_cast<int>(code);

@@ -15,8 +15,8 @@ using zeropool::v1::detail::ThreadCache;
 using zeropool::v1::detail::ThreadState;
 
 struct OwnThread {
-  ThreadState hot;            // first: zp_v1_thread points here
-  std::uint32_t set_up;       // 0: new, or wiped by fork
+  ThreadState hot;       // first: zp_v1_thread points here
+  std::uint32_t set_up;  // 0: new, or wiped by fork
   std::uint32_t error_code;
   char sentence[1024];
 };

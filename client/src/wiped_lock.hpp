@@ -4,7 +4,6 @@
 // Thread safety: any number of threads of one process. Not recursive.
 
 #include <pthread.h>
-
 #include <type_traits>
 
 namespace zeropool::client {

@@ -170,7 +170,7 @@ void Coordinator::handle_end(std::size_t number) {
   }
   const std::uint64_t again = work_.hasher_died(static_cast<std::uint32_t>(number));
   progress_.say(child.name() + " (pid " + std::to_string(child.pid()) + ") " + child.end_text() +
-                ": " + std::to_string(again) + " files to be done again");
+                "; files to be done again: " + std::to_string(again));
   child.replaced = true;
   ++result_.replacements;
   start(Role::kHasher, child.index(), child.incarnation() + 1);

@@ -18,7 +18,8 @@ namespace pipeline {
 namespace {
 
 constexpr std::uint32_t kDigestsAtOnce = 32;
-constexpr int kChunksAtOnce = 8;  // of one reader before the next one's turn
+constexpr std::uint64_t kBytesAtOnce = 4 * 1024 * 1024;  // so that a death costs little work
+constexpr int kChunksAtOnce = 8;                         // of one reader before the next one's turn
 
 class Hasher {
  public:
@@ -47,6 +48,7 @@ class Hasher {
   std::vector<std::unique_ptr<Link>> links_;
   std::vector<pollfd> polled_;  // the coordinator, then links_
   Message digests_{MessageType::kDigests};
+  std::uint64_t unreported_bytes_ = 0;
 };
 
 void Hasher::run() {
@@ -62,7 +64,7 @@ void Hasher::run() {
   }
 }
 
-// Digests are reported many at once while there is work, and at once when there is none.
+// Digests of small files are reported many at once while there is work, and at once when there is none.
 void Hasher::wait_for_work() {
   polled_.assign(1, {coordinator_.fd(), POLLIN, 0});
   for (const auto& link : links_) polled_.push_back({link->source->fd(), POLLIN, 0});
@@ -133,13 +135,15 @@ void Hasher::take_chunk(Link& link, const ChunkHead& head, std::span<const std::
   if ((head.flags & kLastChunk) == 0) return;
   digests_.add(DigestEntry{link.file, 0, link.hashed_bytes, link.sha256.finish()});
   digests_.count_entry();
-  if (digests_.count() >= kDigestsAtOnce) report();
+  unreported_bytes_ += link.hashed_bytes;
+  if (digests_.count() >= kDigestsAtOnce || unreported_bytes_ >= kBytesAtOnce) report();
 }
 
 void Hasher::report() {
   if (digests_.count() == 0) return;
   coordinator_.send(digests_);
   digests_ = Message(MessageType::kDigests);
+  unreported_bytes_ = 0;
 }
 
 }  // namespace

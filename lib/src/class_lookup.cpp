@@ -29,7 +29,8 @@ bool ClassLookup::build(std::span<const std::uint64_t> classes, ClassLookup& int
   if (classes.empty() || classes.size() > kMaxClasses) return false;
   // They may come from a segment: nothing may index behind first_class.
   for (std::size_t i = 0; i < classes.size(); ++i) {
-    if (classes[i] == 0 || classes[i] % kClassGranule != 0 || classes[i] > kMaxClassBytes) return false;
+    if (classes[i] == 0 || classes[i] % kClassGranule != 0 || classes[i] > kMaxClassBytes)
+      return false;
     if (i == 0 || classes[i - 1] < classes[i]) continue;
     near_class = static_cast<std::uint32_t>(i - 1);
     return false;
@@ -46,7 +47,8 @@ bool ClassLookup::build(std::span<const std::uint64_t> classes, ClassLookup& int
     std::size_t bucket = 0;
     for (std::uint32_t c = 0; c < into.class_count; ++c) {
       const std::size_t end = bucket_of(classes[c], bits);
-      for (; bucket <= end && bucket <= last; ++bucket) into.first_class[bucket] = static_cast<std::uint8_t>(c);
+      for (; bucket <= end && bucket <= last; ++bucket)
+        into.first_class[bucket] = static_cast<std::uint8_t>(c);
     }
     return true;
   }

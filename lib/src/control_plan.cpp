@@ -1,10 +1,9 @@
-#include <zeropool/lib/control_plan.hpp>
-
 #include <algorithm>
 #include <bit>
 #include <cstring>
 
 #include <zeropool/lib/class_lookup.hpp>
+#include <zeropool/lib/control_plan.hpp>
 #include <zeropool/lib/control_view.hpp>
 #include <zeropool/lib/ring_hints.hpp>
 
@@ -17,7 +16,9 @@ constexpr std::uint32_t kMaxHotEntries = 1024;
 constexpr std::uint64_t kDaemonCells = 16;
 constexpr std::uint64_t kMaxAddressBytes = std::uint64_t{1} << 46;  // of one arena
 
-std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) { return (value + unit - 1) / unit * unit; }
+std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
 
 // Hands out aligned places one after the other.
 class Cursor {
@@ -39,18 +40,22 @@ RingPlan plan_ring(const PoolShape& shape, std::uint32_t arena, std::uint32_t cl
   ring.arena = arena;
   ring.cls = cls;
   ring.class_bytes = shape.class_bytes[cls];
-  const std::uint64_t unit = std::max<std::uint64_t>(page_bytes(shape.arenas[arena].page_kind), kHugePage);
+  const std::uint64_t unit =
+      std::max<std::uint64_t>(page_bytes(shape.arenas[arena].page_kind), kHugePage);
   ring.extent_bytes = round_up(ring.class_bytes, unit);
   // Room for the slots of `region_bytes`, and never less than one extent.
   ring.region_bytes = round_up(std::max(shape.region_bytes, ring.extent_bytes), ring.extent_bytes);
   ring.extent_count = static_cast<std::uint32_t>(ring.region_bytes / ring.extent_bytes);
-  ring.slot_capacity =
-      static_cast<std::uint32_t>(std::min<std::uint64_t>(ring.region_bytes / ring.class_bytes, kNone - 1));
+  ring.slot_capacity = static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(ring.region_bytes / ring.class_bytes, kNone - 1));
   ring.magazine_slots = static_cast<std::uint32_t>(
       std::clamp<std::uint64_t>(kMagazineBytes / ring.class_bytes, 1, kMaxMagazineSlots));
   const std::uint64_t magazine_bytes = ring.magazine_slots * ring.class_bytes;
   const std::uint64_t magazines = shape.thread_cache_bytes / magazine_bytes;
-  ring.spare_limit = magazines <= 2 ? 0 : static_cast<std::uint32_t>(std::min<std::uint64_t>(magazines - 2, kMaxSpares));
+  ring.spare_limit =
+      magazines <= 2
+          ? 0
+          : static_cast<std::uint32_t>(std::min<std::uint64_t>(magazines - 2, kMaxSpares));
   ring.hot_entries = std::bit_floor(static_cast<std::uint32_t>(std::clamp<std::uint64_t>(
       shape.hot_set_bytes / magazine_bytes, kMinHotEntries, kMaxHotEntries)));
   ring.cell_capacity = ControlPlan::cells_needed(ring, ring.slot_capacity, shape.thread_capacity);
@@ -108,7 +113,8 @@ std::uint64_t ControlPlan::page_bytes_of(std::uint32_t arena) const {
   return page_bytes(shape.arenas[arena].page_kind);
 }
 
-std::uint32_t ControlPlan::cells_needed(const RingPlan& ring, std::uint64_t slots, std::uint64_t threads) {
+std::uint32_t ControlPlan::cells_needed(const RingPlan& ring, std::uint64_t slots,
+                                        std::uint64_t threads) {
   const std::uint64_t per_thread = 2 + ring.spare_limit + 1;
   const std::uint64_t cells = slots / ring.magazine_slots + threads * per_thread + kDaemonCells + 1;
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(cells, kNone - 1));
@@ -128,19 +134,21 @@ std::string plan_control_segment(const PoolShape& shape, ControlPlan& plan) {
   if (shape.domain_count == 0 || shape.domain_count > kMaxDomains) {
     return "a machine has 1 to " + std::to_string(kMaxDomains) + " cache domains";
   }
-  if (shape.region_bytes > kMaxAddressBytes) return "a class would need more than 64 TiB of addresses";
+  if (shape.region_bytes > kMaxAddressBytes)
+    return "a class would need more than 64 TiB of addresses";
   for (const std::uint64_t bytes : shape.class_bytes) {
     if (bytes == 0 || bytes % kClassGranule != 0 || bytes > kMaxClassBytes) {
       return "a class is a multiple of 64 bytes up to 1 GiB, not " + std::to_string(bytes);
     }
   }
-  plan.thread_record_bytes = static_cast<std::uint32_t>(
-      sizeof(SharedThreadRecord) + ring_count * sizeof(SharedRingRecord));
+  plan.thread_record_bytes = static_cast<std::uint32_t>(sizeof(SharedThreadRecord) +
+                                                        ring_count * sizeof(SharedRingRecord));
 
   std::uint64_t cells = 0;
   std::uint64_t slots = 0;
   for (std::uint32_t a = 0; a < shape.arenas.size(); ++a) {
-    const std::uint64_t unit = std::max<std::uint64_t>(page_bytes(shape.arenas[a].page_kind), kHugePage);
+    const std::uint64_t unit =
+        std::max<std::uint64_t>(page_bytes(shape.arenas[a].page_kind), kHugePage);
     Cursor arena(0);
     for (std::uint32_t c = 0; c < shape.class_bytes.size(); ++c) {
       RingPlan ring = plan_ring(shape, a, c);
@@ -149,7 +157,8 @@ std::string plan_control_segment(const PoolShape& shape, ControlPlan& plan) {
       slots += round_up(ring.slot_capacity, kSmallPage / sizeof(SharedSlotWords));
       ring.first_cell = static_cast<std::uint32_t>(cells);
       cells += round_up(ring.cell_capacity, kSmallPage / sizeof(SharedMagazine));
-      if (cells >= kNone) return "the pool's limit is too large for its smallest class: more than 2^32 magazines";
+      if (cells >= kNone)
+        return "the pool's limit is too large for its smallest class: more than 2^32 magazines";
       plan.rings.push_back(ring);
     }
     const std::uint64_t bytes = round_up(arena.at(), kGiantPage);
@@ -162,8 +171,10 @@ std::string plan_control_segment(const PoolShape& shape, ControlPlan& plan) {
   plan.arenas_offset = at.take(shape.arenas.size() * sizeof(ArenaEntry), kCacheLine);
   plan.rings_offset = at.take(ring_count * sizeof(RingDescriptor), kCacheLine);
   plan.cpus_offset = at.take(std::uint64_t{shape.cpu_count} * sizeof(CpuEntry), kCacheLine);
-  plan.clients_offset = at.take(std::uint64_t{shape.client_capacity} * sizeof(SharedClientRecord), kCacheLine * 2);
-  plan.order_hints_offset = at.take((std::uint64_t{shape.order_capacity} + 63) / 64 * 8, kCacheLine);
+  plan.clients_offset =
+      at.take(std::uint64_t{shape.client_capacity} * sizeof(SharedClientRecord), kCacheLine * 2);
+  plan.order_hints_offset =
+      at.take((std::uint64_t{shape.order_capacity} + 63) / 64 * 8, kCacheLine);
   plan.fixed_bytes = round_up(at.at(), kSmallPage);
   // Hints: per ring on pages of its own, committed as the ring's cells are published.
   plan.hints_offset = plan.fixed_bytes;
@@ -174,10 +185,14 @@ std::string plan_control_segment(const PoolShape& shape, ControlPlan& plan) {
     ring.hints_offset = hints.take(ring.hints_bytes, kSmallPage);
   }
   Cursor rest(hints.at());
-  plan.threads_offset = rest.take(std::uint64_t{shape.thread_capacity} * plan.thread_record_bytes, kSmallPage);
-  plan.orders_offset = rest.take(std::uint64_t{shape.order_capacity} * sizeof(SharedOrderCell), kSmallPage);
-  plan.shares_offset = rest.take(std::uint64_t{shape.share_capacity} * sizeof(ShareCell<std::atomic>), kSmallPage);
-  plan.pins_offset = rest.take(std::uint64_t{shape.pin_capacity} * sizeof(PinCell<std::atomic>), kSmallPage);
+  plan.threads_offset =
+      rest.take(std::uint64_t{shape.thread_capacity} * plan.thread_record_bytes, kSmallPage);
+  plan.orders_offset =
+      rest.take(std::uint64_t{shape.order_capacity} * sizeof(SharedOrderCell), kSmallPage);
+  plan.shares_offset =
+      rest.take(std::uint64_t{shape.share_capacity} * sizeof(ShareCell<std::atomic>), kSmallPage);
+  plan.pins_offset =
+      rest.take(std::uint64_t{shape.pin_capacity} * sizeof(PinCell<std::atomic>), kSmallPage);
   plan.magazines_offset = rest.take(cells * sizeof(SharedMagazine), kSmallPage);
   plan.slots_offset = rest.take(slots * sizeof(SharedSlotWords), kSmallPage);
   plan.segment_bytes = round_up(rest.at(), kHugePage);
@@ -187,7 +202,8 @@ std::string plan_control_segment(const PoolShape& shape, ControlPlan& plan) {
 ControlHeader* ControlPlan::describe(void* segment, std::uint32_t pool_tag) const {
   auto* base = static_cast<std::byte*>(segment);
   auto* header = reinterpret_cast<ControlHeader*>(base);
-  std::memcpy(header->pool_name, shape.name.c_str(), std::min(shape.name.size(), kPoolNameBytes - 1));
+  std::memcpy(header->pool_name, shape.name.c_str(),
+              std::min(shape.name.size(), kPoolNameBytes - 1));
   header->pool_tag = pool_tag;
   header->layout_version = kLayoutVersion;
   header->header_bytes = sizeof(ControlHeader);

@@ -1,8 +1,7 @@
-#include <zeropool/lib/control_view.hpp>
-
 #include <cstddef>
 
 #include <zeropool/lib/control_plan.hpp>
+#include <zeropool/lib/control_view.hpp>
 #include <zeropool/lib/ring_hints.hpp>
 
 namespace zeropool::lib {
@@ -11,20 +10,23 @@ namespace {
 // `count` things of `size` bytes at `offset` lie inside `bytes`.
 bool fits(std::uint64_t offset, std::uint64_t count, std::uint64_t size, std::uint64_t bytes,
           std::uint64_t alignment = 8) {
-  return offset % alignment == 0 && offset <= bytes && (size == 0 || count <= (bytes - offset) / size);
+  return offset % alignment == 0 && offset <= bytes &&
+         (size == 0 || count <= (bytes - offset) / size);
 }
 
 bool tables_fit(const ControlHeader& h) {
   const std::uint64_t bytes = h.segment_bytes;
   return fits(h.class_bytes_offset, h.class_count, 8, bytes) &&
          fits(h.arenas_offset, h.arena_count, sizeof(ArenaEntry), bytes) &&
-         fits(h.rings_offset, h.ring_count, sizeof(RingDescriptor), bytes, alignof(RingDescriptor)) &&
+         fits(h.rings_offset, h.ring_count, sizeof(RingDescriptor), bytes,
+              alignof(RingDescriptor)) &&
          fits(h.cpus_offset, h.cpu_count, sizeof(CpuEntry), bytes) &&
          fits(h.clients_offset, h.client_capacity, sizeof(SharedClientRecord), bytes,
               alignof(SharedClientRecord)) &&
          fits(h.threads_offset, h.thread_capacity, h.thread_record_bytes, bytes,
               alignof(SharedThreadRecord)) &&
-         fits(h.orders_offset, h.order_capacity, sizeof(SharedOrderCell), bytes, alignof(SharedOrderCell)) &&
+         fits(h.orders_offset, h.order_capacity, sizeof(SharedOrderCell), bytes,
+              alignof(SharedOrderCell)) &&
          fits(h.order_hints_offset, (std::uint64_t{h.order_capacity} + 63) / 64, 8, bytes) &&
          fits(h.shares_offset, h.share_capacity, sizeof(ShareCell<std::atomic>), bytes) &&
          fits(h.pins_offset, h.pin_capacity, sizeof(PinCell<std::atomic>), bytes);
@@ -36,14 +38,15 @@ bool ring_fits(const ControlHeader& h, const RingDescriptor& ring, const ArenaEn
          ring.first_slot <= bytes &&  // so that the sum below does not wrap
          ring.magazine_slots >= 1 && ring.magazine_slots <= kMaxMagazineSlots &&
          fits(ring.region_offset, ring.slot_capacity, ring.class_bytes, arena.segment_bytes) &&
-         fits(h.slots_offset, ring.first_slot + ring.slot_capacity, sizeof(SharedSlotWords), bytes) &&
+         fits(h.slots_offset, ring.first_slot + ring.slot_capacity, sizeof(SharedSlotWords),
+              bytes) &&
          fits(h.magazines_offset, std::uint64_t{ring.first_cell} + ring.cell_capacity,
               sizeof(SharedMagazine), bytes, alignof(SharedMagazine)) &&
          ring.hot_entries != 0 && (ring.hot_entries & (ring.hot_entries - 1)) == 0 &&
          ring.bitmap_words == (std::uint64_t{ring.cell_capacity} + 63) / 64 &&
          fits(ring.hints_offset,
-              RingHintsLayout::make(h.domain_count, ring.hot_entries, ring.bitmap_words).bytes, 1, bytes,
-              kCacheLine);
+              RingHintsLayout::make(h.domain_count, ring.hot_entries, ring.bitmap_words).bytes, 1,
+              bytes, kCacheLine);
 }
 
 }  // namespace

@@ -48,25 +48,32 @@ constexpr std::uint64_t mix(std::uint64_t hash, std::uint64_t value) {
 
 constexpr std::uint64_t kHash = [] {
   std::uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const std::uint64_t value : {
-           std::uint64_t{kLayoutVersion}, std::uint64_t{sizeof(SharedMagazine)},
-           std::uint64_t{sizeof(SharedSlotWords)}, std::uint64_t{sizeof(SharedThreadRecord)},
-           std::uint64_t{sizeof(SharedRingRecord)}, std::uint64_t{sizeof(SharedOrderCell)},
-           std::uint64_t{sizeof(SharedClientRecord)}, std::uint64_t{sizeof(ShareCell<std::atomic>)},
-           std::uint64_t{sizeof(PinCell<std::atomic>)}, std::uint64_t{sizeof(ControlHeader)},
-           std::uint64_t{sizeof(ArenaEntry)}, std::uint64_t{sizeof(RingDescriptor)},
-           std::uint64_t{offsetof(SharedMagazine, slots)},
-           std::uint64_t{offsetof(SharedThreadRecord, steal)},
-           std::uint64_t{offsetof(SharedRingRecord, spares)},
-           std::uint64_t{offsetof(SharedRingRecord, failures)},
-           std::uint64_t{offsetof(SharedOrderCell, items)},
-           std::uint64_t{offsetof(ControlHeader, wait_timeout_ns)},
-           std::uint64_t{offsetof(ControlHeader, daemon_state)},
-           std::uint64_t{offsetof(ControlHeader, holders)},
-           std::uint64_t{offsetof(RingDescriptor, cells_published)},
-           RingHintsLayout::make(3, 8, 5).bytes, std::uint64_t{Mark::kGenerationShift},
-           std::uint64_t{Mark::kStateShift}, std::uint64_t{OwnerWord::kOrderBits},
-           std::uint64_t{TransitNote::kBytesBits}}) {
+  for (const std::uint64_t value : {std::uint64_t{kLayoutVersion},
+                                    std::uint64_t{sizeof(SharedMagazine)},
+                                    std::uint64_t{sizeof(SharedSlotWords)},
+                                    std::uint64_t{sizeof(SharedThreadRecord)},
+                                    std::uint64_t{sizeof(SharedRingRecord)},
+                                    std::uint64_t{sizeof(SharedOrderCell)},
+                                    std::uint64_t{sizeof(SharedClientRecord)},
+                                    std::uint64_t{sizeof(ShareCell<std::atomic>)},
+                                    std::uint64_t{sizeof(PinCell<std::atomic>)},
+                                    std::uint64_t{sizeof(ControlHeader)},
+                                    std::uint64_t{sizeof(ArenaEntry)},
+                                    std::uint64_t{sizeof(RingDescriptor)},
+                                    std::uint64_t{offsetof(SharedMagazine, slots)},
+                                    std::uint64_t{offsetof(SharedThreadRecord, steal)},
+                                    std::uint64_t{offsetof(SharedRingRecord, spares)},
+                                    std::uint64_t{offsetof(SharedRingRecord, failures)},
+                                    std::uint64_t{offsetof(SharedOrderCell, items)},
+                                    std::uint64_t{offsetof(ControlHeader, wait_timeout_ns)},
+                                    std::uint64_t{offsetof(ControlHeader, daemon_state)},
+                                    std::uint64_t{offsetof(ControlHeader, holders)},
+                                    std::uint64_t{offsetof(RingDescriptor, cells_published)},
+                                    RingHintsLayout::make(3, 8, 5).bytes,
+                                    std::uint64_t{Mark::kGenerationShift},
+                                    std::uint64_t{Mark::kStateShift},
+                                    std::uint64_t{OwnerWord::kOrderBits},
+                                    std::uint64_t{TransitNote::kBytesBits}}) {
     hash = mix(hash, value);
   }
   return hash;

@@ -1,15 +1,13 @@
-#include <zeropool/lib/segment.hpp>
-
+#include <cerrno>
+#include <cstring>
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-
-#include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include <zeropool/lib/layout_constants.hpp>
+#include <zeropool/lib/segment.hpp>
 
 namespace zeropool::lib {
 namespace {
@@ -66,9 +64,11 @@ Mapping::~Mapping() {
 
 Mapping map_segment(int fd, std::uint64_t bytes, std::uint64_t alignment, std::string& why) {
   // Reserve more than is needed, then place the segment at the aligned address inside.
-  const std::uint64_t whole = (bytes + kSmallPage - 1) / kSmallPage * kSmallPage;  // what mmap makes of it
+  const std::uint64_t whole =
+      (bytes + kSmallPage - 1) / kSmallPage * kSmallPage;  // what mmap makes of it
   const std::uint64_t reserve = whole + alignment;
-  void* reserved = ::mmap(nullptr, reserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* reserved =
+      ::mmap(nullptr, reserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (reserved == MAP_FAILED) {
     why = failed("mmap", bytes_text(reserve) + " of addresses", errno) +
           " (RLIMIT_AS limits it: ulimit -v unlimited)";
@@ -85,9 +85,11 @@ Mapping map_segment(int fd, std::uint64_t bytes, std::uint64_t alignment, std::s
   }
   if (aligned > start) ::munmap(reserved, aligned - start);
   const std::uintptr_t end = start + reserve;
-  if (aligned + whole < end) ::munmap(reinterpret_cast<void*>(aligned + whole), end - (aligned + whole));
+  if (aligned + whole < end)
+    ::munmap(reinterpret_cast<void*>(aligned + whole), end - (aligned + whole));
   Mapping mapping(placed, bytes);
-  if (::madvise(placed, bytes, MADV_DONTFORK) != 0 || ::madvise(placed, bytes, MADV_DONTDUMP) != 0) {
+  if (::madvise(placed, bytes, MADV_DONTFORK) != 0 ||
+      ::madvise(placed, bytes, MADV_DONTDUMP) != 0) {
     why = failed("madvise", "a segment of " + bytes_text(bytes), errno);
     return {};
   }
@@ -95,7 +97,8 @@ Mapping map_segment(int fd, std::uint64_t bytes, std::uint64_t alignment, std::s
 }
 
 Mapping map_wiped_on_fork(std::size_t bytes, std::string& why) {
-  void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* address =
+      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (address == MAP_FAILED) {
     why = failed("mmap", bytes_text(bytes), errno);
     return {};

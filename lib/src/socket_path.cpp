@@ -1,8 +1,7 @@
-#include <zeropool/lib/socket_path.hpp>
-
+#include <cstdlib>
 #include <unistd.h>
 
-#include <cstdlib>
+#include <zeropool/lib/socket_path.hpp>
 
 namespace zeropool::lib {
 namespace {

@@ -1,12 +1,11 @@
-#include <zeropool/lib/topology.hpp>
-
-#include <unistd.h>
-
 #include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <map>
 #include <sstream>
+#include <unistd.h>
+
+#include <zeropool/lib/topology.hpp>
 
 namespace zeropool::lib {
 namespace {
@@ -83,7 +82,8 @@ void read_nodes(const std::string& root, Topology& topology) {
 }
 
 // The L3's CPU list names the domain; CPUs without an L3 form one per node.
-void read_domains(const std::string& root, const std::vector<std::uint32_t>& present, Topology& topology) {
+void read_domains(const std::string& root, const std::vector<std::uint32_t>& present,
+                  Topology& topology) {
   std::map<std::string, std::uint32_t> domains;
   for (const std::uint32_t cpu : present) {
     const std::string folder = root + "/cpu/cpu" + std::to_string(cpu) + "/cache/index";
@@ -95,7 +95,8 @@ void read_domains(const std::string& root, const std::vector<std::uint32_t>& pre
       const std::uint64_t bytes = parse_cache_size(read_line(cache + "/size"));
       if (level == "2" && topology.l2_bytes == 0) topology.l2_bytes = bytes;
       if (level == "3") {
-        if (std::string list = read_line(cache + "/shared_cpu_list"); !list.empty()) key = std::move(list);
+        if (std::string list = read_line(cache + "/shared_cpu_list"); !list.empty())
+          key = std::move(list);
         if (topology.l3_bytes == 0) topology.l3_bytes = bytes;
       }
     }
@@ -121,7 +122,8 @@ std::vector<std::uint32_t> parse_cpu_list(const std::string& text) {
       last = read_number(at, end, ok);
       if (!ok || last >= kMostCpus) break;
     }
-    for (std::uint64_t cpu = first; cpu <= last; ++cpu) cpus.push_back(static_cast<std::uint32_t>(cpu));
+    for (std::uint64_t cpu = first; cpu <= last; ++cpu)
+      cpus.push_back(static_cast<std::uint32_t>(cpu));
     if (at == end || *at != ',') break;
     ++at;
   }

@@ -1,11 +1,10 @@
-#include <zeropool/lib/wire.hpp>
-
+#include <cerrno>
+#include <cstring>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#include <cerrno>
-#include <cstring>
+#include <zeropool/lib/wire.hpp>
 
 namespace zeropool::lib {
 

@@ -118,7 +118,7 @@ void hammer_with(std::uint32_t records, int thread_count, int rounds) {
     CHECK(audit["lost"] == 0);
     CHECK(audit["doubled"] == 0);
   }
-  CHECK(becomes_all_free(daemon));
+  CHECK_MESSAGE(becomes_all_free(daemon), daemon.ctl({"--json", "audit"}).out << daemon.log());
 }
 
 }  // namespace

@@ -1,10 +1,8 @@
 #include "daemon/access.hpp"
 
-#include <unistd.h>
-
-#include <sys/socket.h>
-
 #include <string>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <vector>
 
 #include <doctest/doctest.h>

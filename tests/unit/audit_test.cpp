@@ -1,7 +1,7 @@
-#include <doctest/doctest.h>
-
 #include <atomic>
 #include <cstdint>
+
+#include <doctest/doctest.h>
 
 #include <zeropool/lib/audit.hpp>
 
@@ -19,7 +19,8 @@ TEST_CASE("every slot is counted once, where it is") {
   ring.view.cells[2].owner.store(OwnerWord::daemon().word);
   ring.give(4, 5);
   const SlotState states[] = {SlotState::kInTransit, SlotState::kShared, SlotState::kQuarantined};
-  for (std::uint32_t i = 0; i < 3; ++i) ring.view.slots[5 + i].mark.store(Mark::make(1, states[i], 5).word);
+  for (std::uint32_t i = 0; i < 3; ++i)
+    ring.view.slots[5 + i].mark.store(Mark::make(1, states[i], 5).word);
   const AuditReport report = ring.audit();
   CHECK(report.clean());
   CHECK(report.slots == 10);
@@ -44,7 +45,9 @@ TEST_CASE("lost, doubled, broken and orphaned slots are each told") {
   };
   CHECK(audit([](auto& v) { v.cells[0].count.store(1); }).lost == 1);
   CHECK(audit([](auto& v) { v.cells[0].slots[1].store(0); }).doubled == 1);
-  CHECK(audit([](auto& v) { v.slots[0].mark.store(Mark::make(1, SlotState::kHeld, 3).word); }).doubled == 1);
+  CHECK(audit([](auto& v) {
+          v.slots[0].mark.store(Mark::make(1, SlotState::kHeld, 3).word);
+        }).doubled == 1);
   CHECK(audit([](auto& v) { v.cells[0].slots[1].store(2); }).broken == 1);
   CHECK(audit([](auto& v) { v.cells[0].count.store(77); }).broken == 1);
   CHECK(audit([](auto& v) {

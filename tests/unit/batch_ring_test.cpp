@@ -1,8 +1,8 @@
-#include <doctest/doctest.h>
-
 #include <atomic>
 #include <cstdint>
 #include <memory>
+
+#include <doctest/doctest.h>
 
 #include <zeropool/lib/batch_ring.hpp>
 
@@ -34,7 +34,8 @@ TEST_CASE("full magazines are claimed oldest first, then cold, then partial; emp
   ring.fill(3, {5, 6});
   ring.fill(4, {});
   BatchRing<std::atomic> batch(ring.view);
-  for (const std::uint32_t cell : {0U, 1U, 2U, 3U, 4U}) batch.hint(cell, ring.view.cells[cell].count.load(), 0);
+  for (const std::uint32_t cell : {0U, 1U, 2U, 3U, 4U})
+    batch.hint(cell, ring.view.cells[cell].count.load(), 0);
   ClaimStats stats;
   CHECK(batch.claim_filled(0, kMe, stats) == 2);  // 1 was displaced by 3: cold
   CHECK(batch.claim_filled(0, kMe, stats) == 3);
@@ -51,7 +52,8 @@ TEST_CASE("a put finds a partial magazine before an empty one, and claim_empty t
   ring.fill(0, {0, 1});
   ring.fill(1, {2});
   BatchRing<std::atomic> batch(ring.view);
-  for (const std::uint32_t cell : {0U, 1U, 2U}) batch.hint(cell, ring.view.cells[cell].count.load(), 0);
+  for (const std::uint32_t cell : {0U, 1U, 2U})
+    batch.hint(cell, ring.view.cells[cell].count.load(), 0);
   ClaimStats stats;
   CHECK(batch.claim_with_room(kMe, stats) == 1);
   CHECK(batch.release(1, kMe, 0));
@@ -70,7 +72,8 @@ TEST_CASE("with every hint lost, scans find the slots and the room") {
     found = batch.claim_filled(0, OwnerWord::thread(1, 1, thread), stats);  // scans start elsewhere
   }
   CHECK(found == 299);
-  for (std::uint32_t cell = 0; cell < 299; ++cell) ring.view.cells[cell].count.store(cell == 150 ? 1 : 2);
+  for (std::uint32_t cell = 0; cell < 299; ++cell)
+    ring.view.cells[cell].count.store(cell == 150 ? 1 : 2);
   CHECK(batch.claim_with_room(kMe, stats) == 150);
 }
 
@@ -190,26 +193,29 @@ TEST_CASE("a claim by look and store is caught" * doctest::skip(!kCanSchedule)) 
 TEST_CASE("a claim and release beside a claim lose no magazine and no hint for good" *
           doctest::skip(!kCanSchedule)) {
   for (const std::uint32_t cells : {1U, 3U}) {
-    const Explored result = explore([cells] {
-      auto ring = std::make_shared<ScheduledRing>(RingShape{.cells = cells, .slots = 2});
-      ring->fill(0, {0, 1});
-      ring->view.hot(0).push(0);
-      const auto cycle = [=](std::uint32_t client) {
-        Worker<ScheduledAtomic> worker(*ring, client);
-        if (!worker.claim_filled()) return;
-        std::uint32_t slot = kNone;
-        Mark mark;
-        if (client == 1 && worker.get(slot, mark)) worker.put(slot, mark);
-        worker.release();
-      };
-      return Script{{{[=] { cycle(1); }}, {[=] { cycle(2); }}}, [=] {
-                      ring->expect_whole();
-                      expect(ring->view.cells[0].owner.load() == 0, "a released magazine is owned");
-                      Worker<ScheduledAtomic> last(*ring, 3);
-                      expect(last.claim_filled(), "a full magazine of the ring is not found");
-                      expect(last.stats.low == false, "its hint was lost without a kill");
-                    }};
-    }, {.runs = 400'000});
+    const Explored result = explore(
+        [cells] {
+          auto ring = std::make_shared<ScheduledRing>(RingShape{.cells = cells, .slots = 2});
+          ring->fill(0, {0, 1});
+          ring->view.hot(0).push(0);
+          const auto cycle = [=](std::uint32_t client) {
+            Worker<ScheduledAtomic> worker(*ring, client);
+            if (!worker.claim_filled()) return;
+            std::uint32_t slot = kNone;
+            Mark mark;
+            if (client == 1 && worker.get(slot, mark)) worker.put(slot, mark);
+            worker.release();
+          };
+          return Script{{{[=] { cycle(1); }}, {[=] { cycle(2); }}}, [=] {
+                          ring->expect_whole();
+                          expect(ring->view.cells[0].owner.load() == 0,
+                                 "a released magazine is owned");
+                          Worker<ScheduledAtomic> last(*ring, 3);
+                          expect(last.claim_filled(), "a full magazine of the ring is not found");
+                          expect(last.stats.low == false, "its hint was lost without a kill");
+                        }};
+        },
+        {.runs = 400'000});
     CHECK(result.failure == "");
     CHECK(result.complete);
   }
@@ -217,27 +223,30 @@ TEST_CASE("a claim and release beside a claim lose no magazine and no hint for g
 
 TEST_CASE("a kill anywhere in claim and release leaves the magazine to be found or reclaimed" *
           doctest::skip(!kCanSchedule)) {
-  const Explored result = explore_kills([](std::uint32_t kill_after) {
-    auto ring = std::make_shared<ScheduledRing>(RingShape{.cells = 2, .slots = 2});
-    ring->fill(0, {0, 1});
-    ring->view.hot(0).push(0);
-    Actor victim{[=] {
-      Worker<ScheduledAtomic> worker(*ring, 1);
-      if (worker.claim_filled()) worker.release();
-    }};
-    victim.kill_after = kill_after;
-    return Script{{victim, {[=] {
-                     Worker<ScheduledAtomic> worker(*ring, 2);
-                     if (worker.claim_filled()) worker.release();
-                   }}},
-                  [=] {
-                    ring->expect_whole();
-                    const OwnerWord owner{ring->view.cells[0].owner.load()};
-                    expect(owner.in_ring() || owner.client() == 1, "the survivor left its word");
-                    Worker<ScheduledAtomic> last(*ring, 3);
-                    if (owner.in_ring()) expect(last.claim_filled(), "a magazine is not found");
-                  }};
-  }, {.runs = 100'000});
+  const Explored result = explore_kills(
+      [](std::uint32_t kill_after) {
+        auto ring = std::make_shared<ScheduledRing>(RingShape{.cells = 2, .slots = 2});
+        ring->fill(0, {0, 1});
+        ring->view.hot(0).push(0);
+        Actor victim{[=] {
+          Worker<ScheduledAtomic> worker(*ring, 1);
+          if (worker.claim_filled()) worker.release();
+        }};
+        victim.kill_after = kill_after;
+        return Script{{victim, {[=] {
+                         Worker<ScheduledAtomic> worker(*ring, 2);
+                         if (worker.claim_filled()) worker.release();
+                       }}},
+                      [=] {
+                        ring->expect_whole();
+                        const OwnerWord owner{ring->view.cells[0].owner.load()};
+                        expect(owner.in_ring() || owner.client() == 1,
+                               "the survivor left its word");
+                        Worker<ScheduledAtomic> last(*ring, 3);
+                        if (owner.in_ring()) expect(last.claim_filled(), "a magazine is not found");
+                      }};
+      },
+      {.runs = 100'000});
   CHECK(result.failure == "");
   CHECK(result.complete);
   CHECK(result.killed > 0);

@@ -1,9 +1,9 @@
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <random>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 #include <zeropool/lib/class_lookup.hpp>
 
@@ -56,7 +56,8 @@ TEST_CASE("random class sets answer as a linear search does") {
     const std::size_t count = random() % kMaxClasses + 1;
     while (classes.size() < count) {
       const std::uint64_t magnitude = std::uint64_t{64} << (random() % 25);
-      classes.push_back(std::min<std::uint64_t>((random() % magnitude / 64 + 1) * 64, kMaxClassBytes));
+      classes.push_back(
+          std::min<std::uint64_t>((random() % magnitude / 64 + 1) * 64, kMaxClassBytes));
     }
     std::sort(classes.begin(), classes.end());
     classes.erase(std::unique(classes.begin(), classes.end()), classes.end());
@@ -95,7 +96,8 @@ TEST_CASE("every size of a small class set answers as a linear search does") {
 TEST_CASE("32 classes of neighbours 1/512 apart are told apart, nearer ones are named") {
   std::mt19937_64 random(7);
   std::vector<std::uint64_t> classes;
-  for (std::uint64_t i = 0; i < kMaxClasses; ++i) classes.push_back((std::uint64_t{1} << 20) + i * 2048);
+  for (std::uint64_t i = 0; i < kMaxClasses; ++i)
+    classes.push_back((std::uint64_t{1} << 20) + i * 2048);
   ClassLookup lookup;
   std::uint32_t near_class = 0;
   REQUIRE(ClassLookup::build(classes, lookup, near_class));
@@ -124,9 +126,13 @@ TEST_CASE("what is no class set is refused, not indexed") {
   ClassLookup lookup;
   std::uint32_t near_class = 0;
   CHECK_FALSE(ClassLookup::build({}, lookup, near_class));
-  for (const std::vector<std::uint64_t>& classes :
-       {std::vector<std::uint64_t>{0}, {100}, {kMaxClassBytes + 64}, {~std::uint64_t{0} - 63},
-        {8192, 4096}, {4096, 4096}, std::vector<std::uint64_t>(33, 4096)}) {
+  for (const std::vector<std::uint64_t>& classes : {std::vector<std::uint64_t>{0},
+                                                    {100},
+                                                    {kMaxClassBytes + 64},
+                                                    {~std::uint64_t{0} - 63},
+                                                    {8192, 4096},
+                                                    {4096, 4096},
+                                                    std::vector<std::uint64_t>(33, 4096)}) {
     CHECK_FALSE(ClassLookup::build(classes, lookup, near_class));
   }
 }

@@ -1,5 +1,3 @@
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -8,6 +6,8 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 #include <zeropool/lib/control_plan.hpp>
 #include <zeropool/lib/control_view.hpp>
@@ -41,7 +41,8 @@ struct Segment {
   explicit Segment(const PoolShape& shape) {
     why = plan_control_segment(shape, plan);
     REQUIRE(why == "");
-    const UniqueFd fd = create_segment("zeropool-test", plan.segment_bytes, SegmentPages::kSmall, why);
+    const UniqueFd fd =
+        create_segment("zeropool-test", plan.segment_bytes, SegmentPages::kSmall, why);
     REQUIRE_MESSAGE(fd, why);
     mapping = map_segment(fd.get(), plan.segment_bytes, kSmallPage, why);
     REQUIRE_MESSAGE(mapping, why);
@@ -76,8 +77,9 @@ TEST_CASE("no two tables of a planned segment overlap, and all lie inside it") {
         {plan.pins_offset, plan.shape.pin_capacity * sizeof(PinCell<std::atomic>)}};
     for (const RingPlan& ring : plan.rings) {
       areas.emplace_back(ring.hints_offset, ring.hints_bytes);
-      areas.emplace_back(plan.magazines_offset + std::uint64_t{ring.first_cell} * sizeof(SharedMagazine),
-                         ring.cell_capacity * sizeof(SharedMagazine));
+      areas.emplace_back(
+          plan.magazines_offset + std::uint64_t{ring.first_cell} * sizeof(SharedMagazine),
+          ring.cell_capacity * sizeof(SharedMagazine));
       areas.emplace_back(plan.slots_offset + ring.first_slot * sizeof(SharedSlotWords),
                          ring.slot_capacity * sizeof(SharedSlotWords));
     }
@@ -99,7 +101,8 @@ TEST_CASE("regions of an arena do not overlap, and a ring has room for every slo
     if (ring.cls > 0) {
       CHECK(plan.rings[r - 1].region_offset + plan.rings[r - 1].region_bytes <= ring.region_offset);
     }
-    const std::uint64_t owned = std::uint64_t{plan.shape.thread_capacity} * (2 + ring.spare_limit + 1);
+    const std::uint64_t owned =
+        std::uint64_t{plan.shape.thread_capacity} * (2 + ring.spare_limit + 1);
     CHECK(ring.cell_capacity >= ring.slot_capacity / ring.magazine_slots + owned + 1);
     CHECK(std::uint64_t{ring.bitmap_words} * 64 >= ring.cell_capacity);
     CHECK((ring.magazine_slots >= 1 && ring.magazine_slots <= kMaxMagazineSlots));
@@ -167,13 +170,14 @@ TEST_CASE("a header with any field out of bounds is refused") {
   Segment segment(small_shape());
   ControlHeader& h = *segment.header;
   REQUIRE(segment.check() == "");
-  std::uint64_t* const offsets[] = {&h.class_bytes_offset, &h.arenas_offset, &h.rings_offset,
-                                    &h.cpus_offset, &h.clients_offset, &h.threads_offset,
-                                    &h.orders_offset, &h.order_hints_offset, &h.shares_offset,
-                                    &h.pins_offset, &h.magazines_offset, &h.slots_offset};
+  std::uint64_t* const offsets[] = {&h.class_bytes_offset, &h.arenas_offset,      &h.rings_offset,
+                                    &h.cpus_offset,        &h.clients_offset,     &h.threads_offset,
+                                    &h.orders_offset,      &h.order_hints_offset, &h.shares_offset,
+                                    &h.pins_offset,        &h.magazines_offset,   &h.slots_offset};
   for (std::uint64_t* offset : offsets) {
     const std::uint64_t good = *offset;
-    for (const std::uint64_t bad : {good + 1, h.segment_bytes, h.segment_bytes + 4096, ~std::uint64_t{0} - 4095}) {
+    for (const std::uint64_t bad :
+         {good + 1, h.segment_bytes, h.segment_bytes + 4096, ~std::uint64_t{0} - 4095}) {
       *offset = bad;
       CHECK(segment.check() != "");
     }
@@ -189,8 +193,8 @@ TEST_CASE("a header with any field out of bounds is refused") {
     }
     *count = good;
   }
-  for (std::uint32_t* count : {&h.cpu_count, &h.client_capacity, &h.thread_capacity, &h.order_capacity,
-                               &h.share_capacity, &h.pin_capacity}) {
+  for (std::uint32_t* count : {&h.cpu_count, &h.client_capacity, &h.thread_capacity,
+                               &h.order_capacity, &h.share_capacity, &h.pin_capacity}) {
     const std::uint32_t good = *count;
     *count = 0xffffffffU;
     CHECK(segment.check() != "");

@@ -1,12 +1,10 @@
 #include "daemon/event_loop.hpp"
 
-#include <unistd.h>
-
-#include <sys/epoll.h>
-
 #include <chrono>
 #include <string>
+#include <sys/epoll.h>
 #include <thread>
+#include <unistd.h>
 
 #include <doctest/doctest.h>
 

@@ -1,8 +1,8 @@
-#include <doctest/doctest.h>
-
 #include <atomic>
 #include <cstdint>
 #include <memory>
+
+#include <doctest/doctest.h>
 
 #include <zeropool/lib/hand_off.hpp>
 #include <zeropool/lib/reclaim.hpp>
@@ -23,7 +23,8 @@ bool broken_adopt(SlotWords<Atom>& slot, std::uint32_t adopter) {
   return true;
 }
 
-std::shared_ptr<ScheduledRing> ring_with_transit(std::uint32_t receiver, std::uint64_t& generation) {
+std::shared_ptr<ScheduledRing> ring_with_transit(std::uint32_t receiver,
+                                                 std::uint64_t& generation) {
   auto ring = std::make_shared<ScheduledRing>(RingShape{.cells = 2, .slots = 1});
   ring->fill(0, {});
   const Mark held = ring->give(0, 1);
@@ -67,7 +68,8 @@ TEST_CASE("an old handle of a slot that is in transit again adopts nothing") {
   CHECK(end_hand_off(ring.view.slots[0], second, 3, note));
 }
 
-TEST_CASE("of two adopters one has the buffer; look and store is caught" * doctest::skip(!kCanSchedule)) {
+TEST_CASE("of two adopters one has the buffer; look and store is caught" *
+          doctest::skip(!kCanSchedule)) {
   for (const bool broken : {false, true}) {
     const Explored result = explore([broken] {
       std::uint64_t generation = 0;
@@ -75,7 +77,8 @@ TEST_CASE("of two adopters one has the buffer; look and store is caught" * docte
       const auto adopt = [=](std::uint32_t client) {
         TransitNote note;
         SlotWords<ScheduledAtomic>& slot = ring->view.slots[0];
-        const bool mine = broken ? broken_adopt(slot, client) : end_hand_off(slot, generation, client, note);
+        const bool mine =
+            broken ? broken_adopt(slot, client) : end_hand_off(slot, generation, client, note);
         if (mine) ring->hold(0, client);
       };
       return Script{{{[=] { adopt(2); }}, {[=] { adopt(3); }}}, [=] {
@@ -91,56 +94,60 @@ TEST_CASE("of two adopters one has the buffer; look and store is caught" * docte
 TEST_CASE("release, adopt and put, with a kill of either at every step, lose nothing" *
           doctest::skip(!kCanSchedule)) {
   for (const bool releaser_dies : {true, false}) {
-    const Explored result = explore_kills([releaser_dies](std::uint32_t kill_after) {
-      struct World {
-        ScheduledRing ring{RingShape{.cells = 3, .slots = 2}};
-        ScheduledAtomic<std::uint64_t> mailbox;  // 1 + generation
-      };
-      auto world = std::make_shared<World>();
-      world->ring.fill(0, {0, 1});
-      world->ring.view.hot(0).push(0);
-      Actor releaser{[=] {
-        Worker<ScheduledAtomic> worker(world->ring, 1);
-        std::uint32_t slot = kNone;
-        Mark mark;
-        std::uint64_t generation = 0;
-        if (!worker.claim_filled() || !worker.get(slot, mark)) return;
-        world->ring.let_go(slot, 1);
-        begin_hand_off(world->ring.view.slots[slot], mark, TransitNote::make(5, 2, 0), generation);
-        world->mailbox.store(generation + 1);
-        worker.release();
-      }};
-      Actor adopter{[=] {
-        for (int look = 0; look < 2; ++look) {
-          const std::uint64_t letter = world->mailbox.load();
-          if (letter == 0) continue;
-          TransitNote note;
-          if (!end_hand_off(world->ring.view.slots[1], letter - 1, 2, note)) return;
-          world->ring.hold(1, 2);
-          expect(note.bytes() == 5 && note.receiver() == 2, "the note is not the hand-off's");
-          Worker<ScheduledAtomic> worker(world->ring, 2);
-          if (!worker.claim_with_room()) return;
-          worker.put(1, Mark{world->ring.view.slots[1].mark.load()});
-          worker.release();
-          return;
-        }
-      }};
-      (releaser_dies ? releaser : adopter).kill_after = kill_after;
-      return Script{{releaser, adopter}, [=] {
-                      const std::uint32_t dead = releaser_dies ? 1 : 2;
-                      world->ring.forget_dead(dead);
-                      Reclaimer<ScheduledAtomic> reclaimer(world->ring.view, dead, 1);
-                      expect(reclaimer.run().repairs == 0, "reclaim found damage");
-                      world->ring.expect_whole();
-                      const AuditReport audit = world->ring.audit();
-                      expect(audit.cached == 0, "a magazine is still owned");
-                      expect(audit.in_transit == 0 || releaser_dies || world->mailbox.load() != 0,
-                             "a slot is in transit to the dead");
-                      if (!releaser_dies) {
-                        expect(audit.in_transit == 0, "a slot is in transit to the dead");
-                      }
-                    }};
-    }, {.runs = 300'000});
+    const Explored result = explore_kills(
+        [releaser_dies](std::uint32_t kill_after) {
+          struct World {
+            ScheduledRing ring{RingShape{.cells = 3, .slots = 2}};
+            ScheduledAtomic<std::uint64_t> mailbox;  // 1 + generation
+          };
+          auto world = std::make_shared<World>();
+          world->ring.fill(0, {0, 1});
+          world->ring.view.hot(0).push(0);
+          Actor releaser{[=] {
+            Worker<ScheduledAtomic> worker(world->ring, 1);
+            std::uint32_t slot = kNone;
+            Mark mark;
+            std::uint64_t generation = 0;
+            if (!worker.claim_filled() || !worker.get(slot, mark)) return;
+            world->ring.let_go(slot, 1);
+            begin_hand_off(world->ring.view.slots[slot], mark, TransitNote::make(5, 2, 0),
+                           generation);
+            world->mailbox.store(generation + 1);
+            worker.release();
+          }};
+          Actor adopter{[=] {
+            for (int look = 0; look < 2; ++look) {
+              const std::uint64_t letter = world->mailbox.load();
+              if (letter == 0) continue;
+              TransitNote note;
+              if (!end_hand_off(world->ring.view.slots[1], letter - 1, 2, note)) return;
+              world->ring.hold(1, 2);
+              expect(note.bytes() == 5 && note.receiver() == 2, "the note is not the hand-off's");
+              Worker<ScheduledAtomic> worker(world->ring, 2);
+              if (!worker.claim_with_room()) return;
+              worker.put(1, Mark{world->ring.view.slots[1].mark.load()});
+              worker.release();
+              return;
+            }
+          }};
+          (releaser_dies ? releaser : adopter).kill_after = kill_after;
+          return Script{{releaser, adopter}, [=] {
+                          const std::uint32_t dead = releaser_dies ? 1 : 2;
+                          world->ring.forget_dead(dead);
+                          Reclaimer<ScheduledAtomic> reclaimer(world->ring.view, dead, 1);
+                          expect(reclaimer.run().repairs == 0, "reclaim found damage");
+                          world->ring.expect_whole();
+                          const AuditReport audit = world->ring.audit();
+                          expect(audit.cached == 0, "a magazine is still owned");
+                          expect(
+                              audit.in_transit == 0 || releaser_dies || world->mailbox.load() != 0,
+                              "a slot is in transit to the dead");
+                          if (!releaser_dies) {
+                            expect(audit.in_transit == 0, "a slot is in transit to the dead");
+                          }
+                        }};
+        },
+        {.runs = 300'000});
     CHECK(result.failure == "");
     CHECK(result.complete);
     CHECK(result.killed > 20);
@@ -177,7 +184,8 @@ TEST_CASE("what the dead released to others is left to them" * doctest::skip(!kC
     auto ring = ring_with_transit(3, generation);
     const auto adopt = [=] {
       TransitNote note;
-      expect(end_hand_off(ring->view.slots[0], generation, 3, note), "reclaim took another's hand-off");
+      expect(end_hand_off(ring->view.slots[0], generation, 3, note),
+             "reclaim took another's hand-off");
       ring->hold(0, 3);
     };
     return Script{{{adopt}, {[=] { Reclaimer<ScheduledAtomic>(ring->view, 1, 1).run(); }}},

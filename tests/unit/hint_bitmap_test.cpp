@@ -1,10 +1,10 @@
-#include <doctest/doctest.h>
-
 #include <cstdint>
 #include <memory>
 #include <random>
 #include <set>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 #include <zeropool/lib/hint_bitmap.hpp>
 
@@ -18,7 +18,8 @@ namespace {
 template <template <typename> class Atom>
 struct Bits {
   explicit Bits(std::uint32_t word_count)
-      : summary((word_count + 63) / 64), words(word_count),
+      : summary((word_count + 63) / 64),
+        words(word_count),
         bitmap(&head, summary.data(), words.data(), word_count) {}
   HintBitmapHead<Atom> head{};
   std::vector<Atom<std::uint64_t>> summary;
@@ -41,7 +42,8 @@ TEST_CASE("everything set is taken once, from any cursor, with any last word") {
       Bits<std::atomic> bits(words);
       bits.head.cursor.store(cursor);
       std::set<std::uint32_t> expected = {0, words * 64 - 1};
-      for (int i = 0; i < 100; ++i) expected.insert(static_cast<std::uint32_t>(random() % (words * 64)));
+      for (int i = 0; i < 100; ++i)
+        expected.insert(static_cast<std::uint32_t>(random() % (words * 64)));
       for (const std::uint32_t cell : expected) bits.bitmap.set(cell);
       CHECK(bits.bitmap.count_estimate(words * 64) == expected.size());
       std::set<std::uint32_t> taken;
@@ -99,7 +101,8 @@ TEST_CASE("a summary bit for a word behind the end is passed over") {
   CHECK(bits.take() == kNone);
 }
 
-TEST_CASE("a set beside takes and sets is neither lost nor doubled" * doctest::skip(!kCanSchedule)) {
+TEST_CASE("a set beside takes and sets is neither lost nor doubled" *
+          doctest::skip(!kCanSchedule)) {
   for (const bool same_word : {true, false}) {
     const Explored result = explore([same_word] {
       struct World {
@@ -113,8 +116,14 @@ TEST_CASE("a set beside takes and sets is neither lost nor doubled" * doctest::s
         const std::uint32_t cell = world->bits.take();
         if (cell != kNone) world->taken[cell].fetch_add(1);
       };
-      return Script{{{[=] { take(); take(); }},
-                     {[=] { world->bits.bitmap.set(other); take(); }}},
+      return Script{{{[=] {
+                       take();
+                       take();
+                     }},
+                     {[=] {
+                       world->bits.bitmap.set(other);
+                       take();
+                     }}},
                     [=] {
                       // B2: whatever is left is still found.
                       for (std::uint32_t cell = world->bits.take(); cell != kNone;

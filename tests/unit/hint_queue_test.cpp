@@ -1,8 +1,8 @@
-#include <doctest/doctest.h>
-
 #include <cstdint>
 #include <memory>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 #include <zeropool/lib/hint_queue.hpp>
 

@@ -1,8 +1,8 @@
-#include <doctest/doctest.h>
-
 #include <atomic>
 #include <cstdint>
 #include <memory>
+
+#include <doctest/doctest.h>
 
 #include <zeropool/lib/hot_path.hpp>
 #include <zeropool/lib/reclaim.hpp>
@@ -151,14 +151,15 @@ TEST_CASE("a kill at any step of a hit loses nothing" * doctest::skip(!kCanSched
   const Explored result = explore_kills([](std::uint32_t kill_after) {
     auto thread = std::make_shared<Thread<ScheduledAtomic>>();
     Actor victim{[=] {
-      std::uint32_t slot = kNone;
-      std::uint32_t second = kNone;
-      Mark mark;
-      Mark second_mark;
-      if (!get_hit(thread->cache, thread->rings, slot, mark)) return;
-      if (!get_hit(thread->cache, thread->rings, second, second_mark)) return;
-      put_hit(thread->cache, thread->rings, slot, mark.generation());
-    }, kill_after};
+                   std::uint32_t slot = kNone;
+                   std::uint32_t second = kNone;
+                   Mark mark;
+                   Mark second_mark;
+                   if (!get_hit(thread->cache, thread->rings, slot, mark)) return;
+                   if (!get_hit(thread->cache, thread->rings, second, second_mark)) return;
+                   put_hit(thread->cache, thread->rings, slot, mark.generation());
+                 },
+                 kill_after};
     return Script{{victim}, [=] {
                     Reclaimer<ScheduledAtomic> reclaimer(thread->ring.view, 7, 1);
                     expect(reclaimer.run().repairs == 0, "reclaim found damage");

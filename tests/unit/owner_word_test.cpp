@@ -1,6 +1,6 @@
-#include <doctest/doctest.h>
-
 #include <cstdint>
+
+#include <doctest/doctest.h>
 
 #include <zeropool/lib/owner_word.hpp>
 

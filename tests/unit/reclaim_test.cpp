@@ -1,8 +1,8 @@
-#include <doctest/doctest.h>
-
 #include <atomic>
 #include <cstdint>
 #include <memory>
+
+#include <doctest/doctest.h>
 
 #include <zeropool/lib/hand_off.hpp>
 #include <zeropool/lib/reclaim.hpp>
@@ -47,10 +47,12 @@ void reclaim_by_marks(ScheduledRing& ring, std::uint32_t dead) {
 
 void expect_no_trace(const ScheduledRing& ring, std::uint32_t dead) {
   for (std::uint32_t cell = 0; cell < ring.view.cell_capacity; ++cell) {
-    expect(OwnerWord{ring.view.cells[cell].owner.load()}.client() != dead, "the dead owns a magazine");
+    expect(OwnerWord{ring.view.cells[cell].owner.load()}.client() != dead,
+           "the dead owns a magazine");
   }
   for (std::uint32_t slot = 0; slot < ring.view.slot_capacity; ++slot) {
-    expect(!Mark{ring.view.slots[slot].mark.load()}.is(SlotState::kHeld, dead), "the dead holds a slot");
+    expect(!Mark{ring.view.slots[slot].mark.load()}.is(SlotState::kHeld, dead),
+           "the dead holds a slot");
   }
 }
 
@@ -112,11 +114,13 @@ TEST_CASE("more slots than the dead has room for go into magazines of the ring")
   CHECK(ring.audit().free == 12);
   // Filled one after the other: no more than one is partial.
   std::uint32_t partial = 0;
-  for (std::uint32_t cell = 0; cell < 9; ++cell) partial += ring.view.cells[cell].count.load() == 1 ? 1U : 0U;
+  for (std::uint32_t cell = 0; cell < 9; ++cell)
+    partial += ring.view.cells[cell].count.load() == 1 ? 1U : 0U;
   CHECK(partial <= 1);
 }
 
-TEST_CASE("a magazine damaged in any way is reclaimed without a crash, and other holders keep theirs") {
+TEST_CASE(
+    "a magazine damaged in any way is reclaimed without a crash, and other holders keep theirs") {
   for (const std::uint32_t count : {0U, 1U, 2U, 3U, 60U, 61U, 77U, 0xffffffffU}) {
     for (const std::uint32_t low : {0U, 1U, 2U, 3U, 9U, kNone}) {
       for (const std::uint32_t high : {0U, 1U, 2U, 3U, 9U, kNone}) {
@@ -139,17 +143,20 @@ TEST_CASE("a magazine damaged in any way is reclaimed without a crash, and other
         CHECK(Mark{ring.view.slots[2].mark.load()}.is(SlotState::kHeld, 6));
         CHECK(Mark{ring.view.slots[3].mark.load()} == Mark{});
         CHECK(ring.view.cells[0].owner.load() == 0);
-        const bool damaged = count > 2 || (count >= 1 && low > 1) || (count == 2 && (high > 1 || high == low));
+        const bool damaged =
+            count > 2 || (count >= 1 && low > 1) || (count == 2 && (high > 1 || high == low));
         CHECK((report.repairs > 0) == damaged);
       }
     }
   }
 }
 
-TEST_CASE("what the daemon left half published or withdrawn is mended, and absent slots stay absent") {
+TEST_CASE(
+    "what the daemon left half published or withdrawn is mended, and absent slots stay absent") {
   PlainRing ring({.cells = 2, .slots = 4});
   ring.fill(0, {0, 1});
-  ring.view.slots[1].mark.store(Mark::make(4, SlotState::kAbsent, 0).word);  // put 2 done, put 3 not
+  ring.view.slots[1].mark.store(
+      Mark::make(4, SlotState::kAbsent, 0).word);  // put 2 done, put 3 not
   ring.view.cells[0].owner.store(OwnerWord::daemon(7).word);
   Reclaimer<std::atomic> reclaimer(ring.view, kDaemonClient, 0);
   CHECK(reclaimer.magazines_only().magazines == 1);
@@ -159,7 +166,8 @@ TEST_CASE("what the daemon left half published or withdrawn is mended, and absen
   CHECK(Mark{ring.view.slots[1].mark.load()} == Mark::make(5, SlotState::kFree, 0));
 }
 
-TEST_CASE("membership beats the mark: reclaim by marks alone is caught" * doctest::skip(!kCanSchedule)) {
+TEST_CASE("membership beats the mark: reclaim by marks alone is caught" *
+          doctest::skip(!kCanSchedule)) {
   for (const bool broken : {false, true}) {
     const Explored result = explore_kills([broken](std::uint32_t kill_after) {
       auto ring = two_magazines();
@@ -184,18 +192,20 @@ TEST_CASE("membership beats the mark: reclaim by marks alone is caught" * doctes
 TEST_CASE("reclaim beside a working client takes nothing of it, wherever the dead was killed" *
           doctest::skip(!kCanSchedule)) {
   for (const bool live_keeps : {false, true}) {
-    const Explored result = explore_kills([live_keeps](std::uint32_t kill_after) {
-      auto ring = two_magazines();
-      Actor victim{[=] { cycle(*ring, 1, false); }, kill_after};
-      Actor reclaimer{[=] { Reclaimer<ScheduledAtomic>(ring->view, 1, 1).run(); }, kNever, 0,
-                      [=] { ring->forget_dead(1); }};
-      Actor live{[=] { cycle(*ring, 2, live_keeps); }};
-      return Script{{victim, reclaimer, live}, [=] {
-                      ring->expect_whole();
-                      expect_no_trace(*ring, 1);
-                      expect(ring->audit().cached == 0, "a magazine is still owned");
-                    }};
-    }, {.runs = 100'000, .preemptions = 2});
+    const Explored result = explore_kills(
+        [live_keeps](std::uint32_t kill_after) {
+          auto ring = two_magazines();
+          Actor victim{[=] { cycle(*ring, 1, false); }, kill_after};
+          Actor reclaimer{[=] { Reclaimer<ScheduledAtomic>(ring->view, 1, 1).run(); }, kNever, 0,
+                          [=] { ring->forget_dead(1); }};
+          Actor live{[=] { cycle(*ring, 2, live_keeps); }};
+          return Script{{victim, reclaimer, live}, [=] {
+                          ring->expect_whole();
+                          expect_no_trace(*ring, 1);
+                          expect(ring->audit().cached == 0, "a magazine is still owned");
+                        }};
+        },
+        {.runs = 100'000, .preemptions = 2});
     CHECK(result.failure == "");
     CHECK(result.complete);
     CHECK(result.killed > 1000);
@@ -207,19 +217,21 @@ TEST_CASE("a reclaim killed at any step and run again loses nothing, beside a wo
   // The victim dies while it holds one slot, has another half put, and owns a magazine.
   std::uint64_t kills = 0;
   for (const std::uint32_t victim_dies : {14U, 15U, 16U, 17U, 18U, 19U, 20U, 21U, 22U}) {
-    const Explored result = explore_kills([victim_dies](std::uint32_t kill_after) {
-      auto ring = two_magazines();
-      Actor victim{[=] { cycle(*ring, 1, false); }, victim_dies};
-      victim.dies_anyway = true;
-      Actor first{[=] { Reclaimer<ScheduledAtomic>(ring->view, 1, 1).run(); }, kill_after, 0,
-                  [=] { ring->forget_dead(1); }};
-      Actor again{[=] { Reclaimer<ScheduledAtomic>(ring->view, 1, 1).run(); }, kNever, 1};
-      Actor live{[=] { cycle(*ring, 2, false); }, kNever, 0};
-      return Script{{victim, first, again, live}, [=] {
-                      ring->expect_whole();
-                      expect_no_trace(*ring, 1);
-                    }};
-    }, {.runs = 20'000, .preemptions = 1});
+    const Explored result = explore_kills(
+        [victim_dies](std::uint32_t kill_after) {
+          auto ring = two_magazines();
+          Actor victim{[=] { cycle(*ring, 1, false); }, victim_dies};
+          victim.dies_anyway = true;
+          Actor first{[=] { Reclaimer<ScheduledAtomic>(ring->view, 1, 1).run(); }, kill_after, 0,
+                      [=] { ring->forget_dead(1); }};
+          Actor again{[=] { Reclaimer<ScheduledAtomic>(ring->view, 1, 1).run(); }, kNever, 1};
+          Actor live{[=] { cycle(*ring, 2, false); }, kNever, 0};
+          return Script{{victim, first, again, live}, [=] {
+                          ring->expect_whole();
+                          expect_no_trace(*ring, 1);
+                        }};
+        },
+        {.runs = 20'000, .preemptions = 1});
     CHECK(result.failure == "");
     CHECK(result.complete);
     kills += result.killed;
@@ -231,20 +243,22 @@ TEST_CASE("three clients with up to three preemptions at random places, one kill
           doctest::skip(!kCanSchedule)) {
   std::uint64_t killed = 0;
   for (std::uint32_t kill_after = 0; kill_after < 40; ++kill_after) {
-    const Explored result = explore([kill_after] {
-      auto ring = two_magazines();
-      Actor victim{[=] { cycle(*ring, 1, false); }, kill_after};
-      Actor reclaimer{[=] { Reclaimer<ScheduledAtomic>(ring->view, 1, 1).run(); }, kNever, 0,
-                      [=] { ring->forget_dead(1); }};
-      const auto twice = [=](std::uint32_t client) {
-        cycle(*ring, client, false);
-        cycle(*ring, client, client == 3);
-      };
-      return Script{{victim, reclaimer, {[=] { twice(2); }}, {[=] { twice(3); }}}, [=] {
-                      ring->expect_whole();
-                      expect_no_trace(*ring, 1);
-                    }};
-    }, {.runs = 1500, .random_seed = kill_after + 1});
+    const Explored result = explore(
+        [kill_after] {
+          auto ring = two_magazines();
+          Actor victim{[=] { cycle(*ring, 1, false); }, kill_after};
+          Actor reclaimer{[=] { Reclaimer<ScheduledAtomic>(ring->view, 1, 1).run(); }, kNever, 0,
+                          [=] { ring->forget_dead(1); }};
+          const auto twice = [=](std::uint32_t client) {
+            cycle(*ring, client, false);
+            cycle(*ring, client, client == 3);
+          };
+          return Script{{victim, reclaimer, {[=] { twice(2); }}, {[=] { twice(3); }}}, [=] {
+                          ring->expect_whole();
+                          expect_no_trace(*ring, 1);
+                        }};
+        },
+        {.runs = 1500, .random_seed = kill_after + 1});
     REQUIRE(result.failure == "");
     CHECK(result.runs == 1500);
     killed += result.killed;
@@ -271,7 +285,8 @@ TEST_CASE("an entry that a live other puts elsewhere meanwhile is not taken from
     return Script{{{[=] { Reclaimer<ScheduledAtomic>(ring->view, 1, 1).run(); }}, {put}}, [=] {
                     const AuditReport audit = ring->audit();
                     expect(audit.broken == 0 && audit.lost == 0, "damage was spread");
-                    expect(Mark{ring->view.slots[1].mark.load()}.is_free(), "a live put was undone");
+                    expect(Mark{ring->view.slots[1].mark.load()}.is_free(),
+                           "a live put was undone");
                     expect(ring->view.cells[3].count.load() == 1, "a live magazine was changed");
                   }};
   });

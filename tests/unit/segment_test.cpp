@@ -1,14 +1,13 @@
-#include <doctest/doctest.h>
-
+#include <cerrno>
+#include <cstdint>
 #include <fcntl.h>
+#include <string>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstdint>
-#include <string>
+#include <doctest/doctest.h>
 
 #include <zeropool/lib/segment.hpp>
 
@@ -43,7 +42,8 @@ TEST_CASE("a mapping is aligned, shared, and gone when its owner is") {
   std::string why;
   const UniqueFd fd = create_segment("zeropool-test", 1 << 20, SegmentPages::kSmall, why);
   REQUIRE_MESSAGE(fd, why);
-  for (const std::uint64_t alignment : {std::uint64_t{4096}, std::uint64_t{2} << 20, std::uint64_t{1} << 30}) {
+  for (const std::uint64_t alignment :
+       {std::uint64_t{4096}, std::uint64_t{2} << 20, std::uint64_t{1} << 30}) {
     Mapping first = map_segment(fd.get(), 1 << 20, alignment, why);
     Mapping second = map_segment(fd.get(), 1 << 20, alignment, why);
     REQUIRE_MESSAGE((first && second), why);

@@ -1,7 +1,7 @@
-#include <doctest/doctest.h>
-
 #include <atomic>
 #include <cstdint>
+
+#include <doctest/doctest.h>
 
 #include <zeropool/lib/slot_mark.hpp>
 
@@ -42,7 +42,8 @@ TEST_CASE("the last generation wraps to 0 and touches no other field") {
 }
 
 TEST_CASE("a note keeps bytes from 1 to 1 GiB, receiver and tag apart") {
-  for (const std::uint64_t bytes : {std::uint64_t{1}, std::uint64_t{4097}, std::uint64_t{1} << 30}) {
+  for (const std::uint64_t bytes :
+       {std::uint64_t{1}, std::uint64_t{4097}, std::uint64_t{1} << 30}) {
     for (const std::uint32_t receiver : {0U, 1U, kDaemonClient}) {
       for (const std::uint32_t tag : {0U, 1U, (1U << 14) - 1}) {
         const TransitNote note = TransitNote::make(bytes, receiver, tag);

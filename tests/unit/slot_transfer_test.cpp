@@ -1,8 +1,8 @@
-#include <doctest/doctest.h>
-
 #include <atomic>
 #include <cstdint>
 #include <memory>
+
+#include <doctest/doctest.h>
 
 #include <zeropool/lib/reclaim.hpp>
 #include <zeropool/lib/slot_transfer.hpp>
@@ -16,14 +16,16 @@ namespace {
 
 // The steps in wrong orders.
 template <template <typename> class Atom>
-void put_mark_before_count(Magazine<Atom>& magazine, SlotWords<Atom>* slots, std::uint32_t slot, Mark held) {
+void put_mark_before_count(Magazine<Atom>& magazine, SlotWords<Atom>* slots, std::uint32_t slot,
+                           Mark held) {
   const std::uint32_t count = magazine.count.load();
   magazine.slots[count].store(slot);
   slots[slot].mark.store(held.next(SlotState::kFree, 0).word);
   magazine.count.store(count + 1);
 }
 template <template <typename> class Atom>
-void put_count_before_slot(Magazine<Atom>& magazine, SlotWords<Atom>* slots, std::uint32_t slot, Mark held) {
+void put_count_before_slot(Magazine<Atom>& magazine, SlotWords<Atom>* slots, std::uint32_t slot,
+                           Mark held) {
   const std::uint32_t count = magazine.count.load();
   magazine.count.store(count + 1);
   magazine.slots[count].store(slot);
@@ -125,12 +127,12 @@ TEST_CASE("an entry that is held, absent, or no slot at all is dropped and not g
     ring.view.cells[0].slots[1].store(entry);
     std::uint32_t slot = 0;
     Mark mark;
-    CHECK(take_slot(ring.view.cells[0], ring.view.slots, 4, Mark::holder_bits(SlotState::kHeld, 7), slot,
-                    mark) == TakeOutcome::kDropped);
+    CHECK(take_slot(ring.view.cells[0], ring.view.slots, 4, Mark::holder_bits(SlotState::kHeld, 7),
+                    slot, mark) == TakeOutcome::kDropped);
     CHECK(slot == entry);
     CHECK(ring.view.cells[0].count.load() == 1);
-    CHECK(take_slot(ring.view.cells[0], ring.view.slots, 4, Mark::holder_bits(SlotState::kHeld, 7), slot,
-                    mark) == TakeOutcome::kTaken);
+    CHECK(take_slot(ring.view.cells[0], ring.view.slots, 4, Mark::holder_bits(SlotState::kHeld, 7),
+                    slot, mark) == TakeOutcome::kTaken);
     CHECK(slot == 2);
     CHECK(Mark{ring.view.slots[0].mark.load()}.is(SlotState::kHeld, 9));
   }
@@ -163,8 +165,10 @@ TEST_CASE("a client killed at any step of get and put loses nothing, alone or be
 TEST_CASE("every wrong order of the steps is caught" * doctest::skip(!kCanSchedule)) {
   for (const Steps steps : {Steps::kPutMarkFirst, Steps::kPutCountFirst, Steps::kTakeCountFirst}) {
     CAPTURE(static_cast<int>(steps));
-    const Explored result = explore_kills([&](std::uint32_t n) { return kill_script(steps, n, false); });
-    CHECK(result.failure.find(steps == Steps::kPutCountFirst ? "reclaim found damage" : "a slot is lost") == 0);
+    const Explored result =
+        explore_kills([&](std::uint32_t n) { return kill_script(steps, n, false); });
+    CHECK(result.failure.find(steps == Steps::kPutCountFirst ? "reclaim found damage"
+                                                             : "a slot is lost") == 0);
   }
 }
 
@@ -205,45 +209,48 @@ TEST_CASE("a release before the last put's count is caught" * doctest::skip(!kCa
 TEST_CASE("slots published and withdrawn beside claimers are in one place at any time" *
           doctest::skip(!kCanSchedule)) {
   // The daemon publishes slot 2 (a put with an absent mark), and withdraws slots 0 and 1 (gets).
-  const Explored result = explore_kills([](std::uint32_t kill_after) {
-    auto ring = std::make_shared<ScheduledRing>(RingShape{.cells = 2, .slots = 3});
-    ring->fill(0, {0, 1});
-    ring->view.hot(0).push(0);
-    ring->view.empty.set(1);
-    const auto daemon = [=] {
-      BatchRing<ScheduledAtomic> batch(ring->view);
-      const OwnerWord me = OwnerWord::daemon();
-      ClaimStats stats;
-      const std::uint32_t to = batch.claim_with_room(me, stats);
-      if (to != kNone) {
-        put_slot(ring->view.cells[to], ring->view.slots, 2, Mark{});
-        batch.release_cold(to, me);
-      }
-      if (!batch.try_claim(0, me)) return;
-      std::uint32_t slot = kNone;
-      Mark mark;
-      while (take_slot(ring->view.cells[0], ring->view.slots, 3, Mark::holder_bits(SlotState::kAbsent, 0),
-                       slot, mark) == TakeOutcome::kTaken) {
-      }
-      batch.release(0, me, 0);
-    };
-    const auto client = [=] {
-      Worker<ScheduledAtomic> worker(*ring, 2);
-      if (!worker.claim_filled()) return;
-      std::uint32_t slot = kNone;
-      Mark mark;
-      if (worker.get(slot, mark)) worker.put(slot, mark);
-      worker.release();
-    };
-    Actor killed{daemon};
-    killed.kill_after = kill_after;
-    return Script{{killed, {client}}, [=] {
-                    Reclaimer<ScheduledAtomic> reclaimer(ring->view, kDaemonClient, 0);
-                    expect(reclaimer.magazines_only().repairs == 0, "the daemon left damage");
-                    ring->expect_whole();
-                    expect(ring->audit().cached == 0, "a magazine is still owned");
-                  }};
-  }, {.runs = 200'000, .preemptions = 2});
+  const Explored result = explore_kills(
+      [](std::uint32_t kill_after) {
+        auto ring = std::make_shared<ScheduledRing>(RingShape{.cells = 2, .slots = 3});
+        ring->fill(0, {0, 1});
+        ring->view.hot(0).push(0);
+        ring->view.empty.set(1);
+        const auto daemon = [=] {
+          BatchRing<ScheduledAtomic> batch(ring->view);
+          const OwnerWord me = OwnerWord::daemon();
+          ClaimStats stats;
+          const std::uint32_t to = batch.claim_with_room(me, stats);
+          if (to != kNone) {
+            put_slot(ring->view.cells[to], ring->view.slots, 2, Mark{});
+            batch.release_cold(to, me);
+          }
+          if (!batch.try_claim(0, me)) return;
+          std::uint32_t slot = kNone;
+          Mark mark;
+          while (take_slot(ring->view.cells[0], ring->view.slots, 3,
+                           Mark::holder_bits(SlotState::kAbsent, 0), slot,
+                           mark) == TakeOutcome::kTaken) {
+          }
+          batch.release(0, me, 0);
+        };
+        const auto client = [=] {
+          Worker<ScheduledAtomic> worker(*ring, 2);
+          if (!worker.claim_filled()) return;
+          std::uint32_t slot = kNone;
+          Mark mark;
+          if (worker.get(slot, mark)) worker.put(slot, mark);
+          worker.release();
+        };
+        Actor killed{daemon};
+        killed.kill_after = kill_after;
+        return Script{{killed, {client}}, [=] {
+                        Reclaimer<ScheduledAtomic> reclaimer(ring->view, kDaemonClient, 0);
+                        expect(reclaimer.magazines_only().repairs == 0, "the daemon left damage");
+                        ring->expect_whole();
+                        expect(ring->audit().cached == 0, "a magazine is still owned");
+                      }};
+      },
+      {.runs = 200'000, .preemptions = 2});
   CHECK(result.failure == "");
   CHECK(result.complete);
   CHECK(result.killed > 100);

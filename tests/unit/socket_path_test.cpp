@@ -1,11 +1,10 @@
-#include <doctest/doctest.h>
-
-#include <stdlib.h>
-#include <unistd.h>
-
 #include <filesystem>
 #include <fstream>
+#include <stdlib.h>
 #include <string>
+#include <unistd.h>
+
+#include <doctest/doctest.h>
 
 #include <zeropool/lib/socket_path.hpp>
 
@@ -34,7 +33,9 @@ class Variable {
 
 }  // namespace
 
-TEST_CASE("a path is what is given, else the environment's, else the runtime folder's, else the system's") {
+TEST_CASE(
+    "a path is what is given, else the environment's, else the runtime folder's, else the "
+    "system's") {
   std::string pattern = (std::filesystem::temp_directory_path() / "zeropool-path-XXXXXX").string();
   const std::string folder = ::mkdtemp(pattern.data());
   const Variable runtime("XDG_RUNTIME_DIR", folder.c_str());
@@ -58,8 +59,8 @@ TEST_CASE("an empty variable is as none") {
   const Variable socket("ZEROPOOL_SOCKET", "");
   const Variable runtime("XDG_RUNTIME_DIR", "");
   CHECK(find_socket_path("") == "/run/zeropool/zeropoold.sock");
-  const std::string expected = ::geteuid() == 0
-                                   ? "/run/zeropool/zeropoold.sock"
-                                   : "/tmp/zeropool-" + std::to_string(::geteuid()) + "/zeropoold.sock";
+  const std::string expected =
+      ::geteuid() == 0 ? "/run/zeropool/zeropoold.sock"
+                       : "/tmp/zeropool-" + std::to_string(::geteuid()) + "/zeropoold.sock";
   CHECK(default_listen_path() == expected);
 }

@@ -1,12 +1,12 @@
 // Real threads on real atomics, for the thread sanitizer: the owner word carries counts, entries and the bytes
 // of the buffers.
 
-#include <doctest/doctest.h>
-
 #include <atomic>
 #include <cstdint>
 #include <thread>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 #include <zeropool/lib/hand_off.hpp>
 
@@ -84,7 +84,8 @@ TEST_CASE("a buffer's bytes and its note travel with the handle, to one adopter"
       // Back to the sender: another hand-off, whose handle nobody reads.
       std::uint64_t back = 0;
       const Mark mine{ring.view.slots[0].mark.load()};
-      if (!begin_hand_off(ring.view.slots[0], mine, TransitNote::make(1, 1, 0), back)) wrong.fetch_add(1);
+      if (!begin_hand_off(ring.view.slots[0], mine, TransitNote::make(1, 1, 0), back))
+        wrong.fetch_add(1);
     }
   };
   std::thread first(adopt, 2);

@@ -1,12 +1,11 @@
-#include <doctest/doctest.h>
-
-#include <stdlib.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <stdlib.h>
 #include <string>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 #include <zeropool/lib/topology.hpp>
 
@@ -19,7 +18,8 @@ namespace {
 class Tree {
  public:
   Tree() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "zeropool-sysfs-XXXXXX").string();
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "zeropool-sysfs-XXXXXX").string();
     root = ::mkdtemp(pattern.data());
   }
   Tree(const Tree&) = delete;
@@ -35,16 +35,19 @@ class Tree {
     write("cpu/possible", possible);
     write("cpu/online", online);
   }
-  void node(std::uint32_t id, const std::string& cpulist, std::uint64_t kib, const std::string& distance) {
+  void node(std::uint32_t id, const std::string& cpulist, std::uint64_t kib,
+            const std::string& distance) {
     const std::string folder = "node/node" + std::to_string(id);
     write(folder + "/cpulist", cpulist);
-    write(folder + "/meminfo", "Node " + std::to_string(id) + " MemFree: 1 kB\nNode " + std::to_string(id) +
-                                   " MemTotal:  " + std::to_string(kib) + " kB");
+    write(folder + "/meminfo", "Node " + std::to_string(id) + " MemFree: 1 kB\nNode " +
+                                   std::to_string(id) + " MemTotal:  " + std::to_string(kib) +
+                                   " kB");
     write(folder + "/distance", distance);
   }
   void cache(std::uint32_t cpu, int index, const std::string& level, const std::string& size,
              const std::string& shared) {
-    const std::string folder = "cpu/cpu" + std::to_string(cpu) + "/cache/index" + std::to_string(index);
+    const std::string folder =
+        "cpu/cpu" + std::to_string(cpu) + "/cache/index" + std::to_string(index);
     write(folder + "/level", level);
     write(folder + "/size", size);
     write(folder + "/shared_cpu_list", shared);
@@ -113,14 +116,16 @@ TEST_CASE("two nodes without an L3 have a domain each") {
   CHECK(topology.memory_nodes_by_distance(1) == Numbers{1, 0});
 }
 
-TEST_CASE("four nodes, one without memory, one without CPUs, one offline: the rest in order of distance") {
+TEST_CASE(
+    "four nodes, one without memory, one without CPUs, one offline: the rest in order of "
+    "distance") {
   Tree tree;
   tree.cpus("0-7", "0-5");  // 6 and 7 are offline
   tree.write("node/online", "0-1,3-4");
   tree.node(0, "0-1", 1024, "10 20 30 40");
-  tree.node(1, "2-3", 0, "20 10 15 12");    // no memory
+  tree.node(1, "2-3", 0, "20 10 15 12");  // no memory
   tree.node(3, "4-5", 1024, "30 15 10 11");
-  tree.node(4, "", 4096, "40 12 11 10");    // no CPUs
+  tree.node(4, "", 4096, "40 12 11 10");  // no CPUs
   const Topology topology = read_topology(tree.root);
   REQUIRE(topology.nodes.size() == 4);
   CHECK(topology.nodes[2].id == 3);

@@ -1,13 +1,12 @@
-#include <doctest/doctest.h>
-
-#include <fcntl.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <string>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 #include <zeropool/lib/wire.hpp>
 
@@ -77,7 +76,8 @@ TEST_CASE("rubbish, short and long messages decode to nothing") {
     CHECK(decode<DetachMessage>(received, MessageType::kDetach) == nullptr);
   }
   REQUIRE(send_message(pair.here.get(), &good, sizeof(good)));
-  CHECK(decode<DetachMessage>(receive_message(pair.there.get(), 1000), MessageType::kDetach) != nullptr);
+  CHECK(decode<DetachMessage>(receive_message(pair.there.get(), 1000), MessageType::kDetach) !=
+        nullptr);
 }
 
 TEST_CASE("a message too long, or with too many descriptors, is broken and leaks none") {

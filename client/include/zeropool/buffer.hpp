@@ -131,7 +131,8 @@ class Buffer {
     if (cache != nullptr) [[likely]] {
       detail::RingCache& ring = cache->rings[detail::ring_of(word)];
       detail::poison(data, ring.class_bytes);
-      if (lib::put_hit(*cache, ring, slot, detail::generation_of(word))) [[likely]] return;
+      if (lib::put_hit(*cache, ring, slot, detail::generation_of(word))) [[likely]]
+        return;
     }
     zp_v1_put_slow(pool, word, slot);
   }

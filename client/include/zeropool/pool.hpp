@@ -20,16 +20,16 @@ namespace zeropool {
 inline namespace v1 {
 
 struct OpenOptions {
-  std::string socket;                           // empty: $ZEROPOOL_SOCKET, else the user's, else the system's
-  std::chrono::nanoseconds timeout{0};          // of the attach; 0: 5 s
-  int fd = -1;                                  // a connected socket, from zp_open_fd()
-  std::string client_name;                      // shown to operators; empty: the program's name
+  std::string socket;  // empty: $ZEROPOOL_SOCKET, else the user's, else the system's
+  std::chrono::nanoseconds timeout{0};  // of the attach; 0: 5 s
+  int fd = -1;                          // a connected socket, from zp_open_fd()
+  std::string client_name;              // shown to operators; empty: the program's name
 };
 
 struct GetOptions {
-  std::uint32_t node = UINT32_MAX;              // this NUMA node only; UINT32_MAX: the pool's placement
-  bool zero = false;                            // all bytes asked for are 0
-  std::chrono::nanoseconds timeout{-1};         // negative: the pool's wait.timeout
+  std::uint32_t node = UINT32_MAX;       // this NUMA node only; UINT32_MAX: the pool's placement
+  bool zero = false;                     // all bytes asked for are 0
+  std::chrono::nanoseconds timeout{-1};  // negative: the pool's wait.timeout
 };
 
 // What get_batch(sizes) returns: all of the buffers, or none and the error.
@@ -83,9 +83,13 @@ class Pool {
   explicit operator bool() const noexcept { return pool_ != nullptr; }
 
   // At least `bytes`; waits up to the pool's wait.timeout.
-  [[gnu::always_inline]] Buffer get(std::size_t bytes) noexcept { return get_within(bytes, detail::kWaitAsPool); }
+  [[gnu::always_inline]] Buffer get(std::size_t bytes) noexcept {
+    return get_within(bytes, detail::kWaitAsPool);
+  }
   // Never waits, makes no system call: cache and ring, nothing else.
-  [[gnu::always_inline]] Buffer try_get(std::size_t bytes) noexcept { return get_within(bytes, detail::kNeverWait); }
+  [[gnu::always_inline]] Buffer try_get(std::size_t bytes) noexcept {
+    return get_within(bytes, detail::kNeverWait);
+  }
   // Waits at most so long.
   Buffer get(std::size_t bytes, std::chrono::nanoseconds timeout) noexcept {
     return get_within(bytes, timeout.count() < 0 ? 0 : timeout.count());
@@ -166,7 +170,8 @@ class Pool {
     return get_slow(bytes, timeout_ns, UINT32_MAX);
   }
 
-  [[gnu::always_inline]] Buffer get_slow(std::size_t bytes, std::int64_t timeout_ns, std::uint32_t node) noexcept {
+  [[gnu::always_inline]] Buffer get_slow(std::size_t bytes, std::int64_t timeout_ns,
+                                         std::uint32_t node) noexcept {
     const zp_v1_slot got = zp_v1_get_slow(pool_, bytes, timeout_ns, node, 0);
     if (got.word == 0) return Buffer::failed(got.slot);
     const auto slot = static_cast<std::uint32_t>(got.slot);

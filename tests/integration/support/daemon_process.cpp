@@ -193,7 +193,8 @@ nlohmann::json DaemonProcess::ctl_json(std::vector<std::string> arguments) const
 }
 
 nlohmann::json DaemonProcess::pool(const std::string& name) const {
-  for (const nlohmann::json& pool : ctl_json({"pools"})["pools"]) {
+  const nlohmann::json document = ctl_json({"pools"});
+  for (const nlohmann::json& pool : document["pools"]) {
     if (name.empty() || pool["name"] == name) return pool;
   }
   throw std::runtime_error("zeropoolctl pools does not name " + name);

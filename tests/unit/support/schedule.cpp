@@ -1,10 +1,9 @@
 #include "tests/unit/support/schedule.hpp"
 
-#include <ucontext.h>
-
 #include <bit>
 #include <memory>
 #include <random>
+#include <ucontext.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -54,7 +53,7 @@ class Search {
   void start_ready();
   void resume(std::uint32_t number);
   void to_main();
-  std::uint32_t choose();               // the next actor, or kNever
+  std::uint32_t choose();  // the next actor, or kNever
   std::uint32_t choose_random(std::uint32_t enabled);
   bool add_node(std::uint32_t enabled);
   bool backtrack();
@@ -71,8 +70,8 @@ class Search {
   ucontext_t main_{};
   Fiber fibers_[kMostActors];
   std::uint32_t count_ = 0;
-  std::uint32_t current_ = kNever;   // the fiber that runs now
-  std::uint32_t next_ = kNever;      // whom a fiber that stopped has chosen
+  std::uint32_t current_ = kNever;  // the fiber that runs now
+  std::uint32_t next_ = kNever;     // whom a fiber that stopped has chosen
   bool starting_ = false;
   bool pruned_ = false;
   bool killed_ = false;
@@ -174,7 +173,8 @@ std::uint32_t Search::choose() {
     if (fibers_[i].started && !fibers_[i].over) enabled |= 1U << i;
   }
   for (std::uint32_t i = 0; i < count_; ++i) {
-    if (!fibers_[i].started && fibers_[fibers_[i].actor->after].over) return kNever;  // start it first
+    if (!fibers_[i].started && fibers_[fibers_[i].actor->after].over)
+      return kNever;  // start it first
   }
   if (enabled == 0 || !result_.failure.empty()) return kNever;
   if (trace_.size() > kMostSteps) {

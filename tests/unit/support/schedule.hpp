@@ -30,16 +30,16 @@ inline constexpr std::uint32_t kNever = 0xffffffffU;
 
 struct Actor {
   std::function<void()> body;
-  std::uint32_t kill_after = kNever;  // accesses that it still makes
-  int after = -1;                     // starts when that actor, one before it, has ended or died
-  std::function<void()> prelude = {}; // runs unscheduled, just before it starts
-  bool dies_anyway = false;           // its kill is not counted: not the one that explore_kills moves
+  std::uint32_t kill_after = kNever;   // accesses that it still makes
+  int after = -1;                      // starts when that actor, one before it, has ended or died
+  std::function<void()> prelude = {};  // runs unscheduled, just before it starts
+  bool dies_anyway = false;  // its kill is not counted: not the one that explore_kills moves
 };
 
 // One run: made anew for each schedule.
 struct Script {
-  std::vector<Actor> actors;        // at most 8
-  std::function<void()> finish;     // after all actors: the checks
+  std::vector<Actor> actors;     // at most 8
+  std::function<void()> finish;  // after all actors: the checks
 };
 
 struct Limits {
@@ -49,17 +49,18 @@ struct Limits {
 };
 
 struct Explored {
-  std::string failure;              // of the first run that failed, with its schedule; empty: none did
-  std::uint64_t runs = 0;           // finished and checked
-  bool complete = false;            // the search ended before Limits::runs did
-  std::uint32_t killed = 0;         // runs in which somebody was killed
+  std::string failure;       // of the first run that failed, with its schedule; empty: none did
+  std::uint64_t runs = 0;    // finished and checked
+  bool complete = false;     // the search ended before Limits::runs did
+  std::uint32_t killed = 0;  // runs in which somebody was killed
 };
 
 Explored explore(const std::function<Script()>& make, const Limits& limits = {});
 
 // explore() for kill points 0, 1, 2, ... of whoever `make` gives its argument to, until nobody dies any more.
 // Always the same result as one search, summed up.
-Explored explore_kills(const std::function<Script(std::uint32_t kill_after)>& make, const Limits& limits = {});
+Explored explore_kills(const std::function<Script(std::uint32_t kill_after)>& make,
+                       const Limits& limits = {});
 
 // Called by actors and finish(): this run has failed. The first sentence counts.
 void fail(const std::string& sentence);
@@ -84,7 +85,9 @@ class ScheduledAtomic {
     return value_;
   }
   void store(T value, std::memory_order = std::memory_order_seq_cst) noexcept { swap_in(value); }
-  T exchange(T value, std::memory_order = std::memory_order_seq_cst) noexcept { return swap_in(value); }
+  T exchange(T value, std::memory_order = std::memory_order_seq_cst) noexcept {
+    return swap_in(value);
+  }
   T fetch_add(T by, std::memory_order = std::memory_order_seq_cst) noexcept {
     detail::before_access(this, true);
     const T old = value_;

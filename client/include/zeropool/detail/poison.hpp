@@ -26,7 +26,8 @@ inline void poison([[maybe_unused]] const void* data, [[maybe_unused]] std::size
 #endif
 }
 
-inline void unpoison([[maybe_unused]] const void* data, [[maybe_unused]] std::size_t bytes) noexcept {
+inline void unpoison([[maybe_unused]] const void* data,
+                     [[maybe_unused]] std::size_t bytes) noexcept {
 #ifdef ZEROPOOL_ASAN
   __asan_unpoison_memory_region(data, bytes);
 #endif

@@ -26,9 +26,9 @@ struct ThreadState {
 
 // The head of what a zp_pool points at.
 struct PoolState {
-  std::uint32_t index = 0;        // into ThreadState::caches
+  std::uint32_t index = 0;  // into ThreadState::caches
   std::uint32_t reserved = 0;
-  lib::ClassLookup lookup;        // private copy
+  lib::ClassLookup lookup;  // private copy
 };
 
 // Buffer::word_: {generation: 40, ring: 16, incarnation: 8}: the generation stands where a mark has it.
@@ -66,7 +66,7 @@ extern __thread zeropool::v1::detail::ThreadState* zp_v1_thread
 // A get that the loaded magazine did not serve. What it returns travels in two registers, so that a Buffer
 // being made stays in registers too: address (null: failed) and {slot: 32, size class ring: 16 | error: 16}.
 typedef struct zp_v1_slot {
-  std::uint64_t word;   // of the Buffer; 0 and an error code in `slot` when it failed
+  std::uint64_t word;  // of the Buffer; 0 and an error code in `slot` when it failed
   std::uint64_t slot;
 } zp_v1_slot;
 

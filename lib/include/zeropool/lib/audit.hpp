@@ -13,18 +13,18 @@
 namespace zeropool::lib {
 
 struct AuditReport {
-  std::uint64_t slots = 0;         // published: what the sum below must be
-  std::uint64_t free = 0;          // in magazines of the ring
-  std::uint64_t cached = 0;        // in magazines of threads
-  std::uint64_t held = 0;          // by applications
+  std::uint64_t slots = 0;   // published: what the sum below must be
+  std::uint64_t free = 0;    // in magazines of the ring
+  std::uint64_t cached = 0;  // in magazines of threads
+  std::uint64_t held = 0;    // by applications
   std::uint64_t in_transit = 0;
   std::uint64_t shared = 0;
   std::uint64_t quarantined = 0;
-  std::uint64_t daemon = 0;        // withdrawn, or in the daemon's hands
+  std::uint64_t daemon = 0;  // withdrawn, or in the daemon's hands
   std::uint64_t orphaned = 0;
-  std::uint64_t lost = 0;          // free by its mark, and in no magazine
-  std::uint64_t doubled = 0;       // in two magazines, or in the ring and with a holder
-  std::uint64_t broken = 0;        // entries that name no slot, counts out of range
+  std::uint64_t lost = 0;     // free by its mark, and in no magazine
+  std::uint64_t doubled = 0;  // in two magazines, or in the ring and with a holder
+  std::uint64_t broken = 0;   // entries that name no slot, counts out of range
 
   bool clean() const noexcept { return lost == 0 && doubled == 0 && broken == 0 && orphaned == 0; }
 

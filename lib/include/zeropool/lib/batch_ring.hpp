@@ -35,8 +35,8 @@ struct ClaimStats {
 // A ring as one process sees it: pointers into its own mapping. Plain data, made anew by anybody at any time.
 template <template <typename> class Atom>
 struct RingView {
-  Magazine<Atom>* cells = nullptr;    // of this ring
-  SlotWords<Atom>* slots = nullptr;   // of this ring
+  Magazine<Atom>* cells = nullptr;   // of this ring
+  SlotWords<Atom>* slots = nullptr;  // of this ring
   const Atom<std::uint32_t>* cells_published = nullptr;
   const Atom<std::uint32_t>* slots_published = nullptr;
   const Atom<std::uint32_t>* drain_begin = nullptr;
@@ -45,15 +45,16 @@ struct RingView {
   std::uint32_t slot_capacity = 0;
   std::uint32_t magazine_slots = 0;
   std::uint32_t domain_count = 0;
-  HotQueueHead<Atom>* hot_heads = nullptr;      // one a domain
-  Atom<std::uint32_t>* hot_entries = nullptr;   // hot_size a domain
+  HotQueueHead<Atom>* hot_heads = nullptr;     // one a domain
+  Atom<std::uint32_t>* hot_entries = nullptr;  // hot_size a domain
   std::uint32_t hot_size = 0;
   HintBitmap<Atom> cold;
   HintBitmap<Atom> partial;
   HintBitmap<Atom> empty;
 
   HotQueue<Atom> hot(std::uint32_t domain) const noexcept {
-    return HotQueue<Atom>(hot_heads + domain, hot_entries + std::size_t{domain} * hot_size, hot_size);
+    return HotQueue<Atom>(hot_heads + domain, hot_entries + std::size_t{domain} * hot_size,
+                          hot_size);
   }
   // Bounded by what is laid out: a published count is a word that others can write.
   std::uint32_t cell_bound() const noexcept {
@@ -123,8 +124,9 @@ class BatchRing {
     return scan(me, bound, kScanCells, stats, false, [](std::uint32_t count) { return count > 0; });
   }
 
-  // A magazine that has room for at least one more slot: a partial one to top up, or an empty one. kNone only
-  // where the ring is damaged: there is a magazine with room for every slot that can be put.
+  // A magazine that has room for at least one more slot: a partial one to top up, or an empty one. There is
+  // one for every slot that can be put, but a pass over the ring is no snapshot: with others moving from one
+  // magazine to the next it may return kNone, and the caller looks again.
   std::uint32_t claim_with_room(OwnerWord me, ClaimStats& stats) noexcept {
     const std::uint32_t bound = view_.cell_bound();
     bool emptied = false;

@@ -18,8 +18,7 @@ namespace zeropool::lib {
 
 struct ClassLookup {
   static constexpr std::uint32_t kMaxMantissaBits = 9;
-  static constexpr std::size_t kMaxBuckets = std::size_t{25 - kMaxMantissaBits}
-                                             << kMaxMantissaBits;
+  static constexpr std::size_t kMaxBuckets = std::size_t{25 - kMaxMantissaBits} << kMaxMantissaBits;
 
   std::uint64_t largest_bytes = 0;
   std::uint32_t mantissa_bits = 0;
@@ -27,7 +26,8 @@ struct ClassLookup {
   std::uint64_t class_bytes[kMaxClasses] = {};
   std::uint8_t first_class[kMaxBuckets] = {};
 
-  static constexpr std::size_t bucket_of(std::uint64_t bytes, std::uint32_t mantissa_bits) noexcept {
+  static constexpr std::size_t bucket_of(std::uint64_t bytes,
+                                         std::uint32_t mantissa_bits) noexcept {
     const std::uint64_t granules = (bytes - 1) / kClassGranule;
     const std::uint32_t shift =
         static_cast<std::uint32_t>(std::bit_width(granules | (std::uint64_t{1} << mantissa_bits))) -

@@ -13,10 +13,11 @@ namespace zeropool::lib {
 
 template <template <typename> class Atom>
 struct alignas(128) ClientRecord {
-  Atom<std::uint64_t> owner;          // OwnerWord of kind kThread, thread 0; 0: free
+  Atom<std::uint64_t> owner;  // OwnerWord of kind kThread, thread 0; 0: free
   Atom<std::uint32_t> pid;
   Atom<std::uint32_t> uid;
-  Atom<std::uint64_t> charged_bytes;  // held and cached: changes at claim, release, hand-off and adopt
+  Atom<std::uint64_t>
+      charged_bytes;  // held and cached: changes at claim, release, hand-off and adopt
   Atom<std::uint64_t> reserved[5];
   char name[kClientNameBytes];
   Atom<std::uint64_t> reserved_line[4];
@@ -30,7 +31,7 @@ struct alignas(256) ShareCell {
   Atom<std::uint64_t> slot;   // {generation: 40, unused: 24}
   Atom<std::uint32_t> ring;
   Atom<std::uint32_t> number;
-  Atom<std::uint64_t> note;   // TransitNote: size and type tag
+  Atom<std::uint64_t> note;                    // TransitNote: size and type tag
   Atom<std::uint64_t> holders[kShareHolders];  // {client: 20, epoch: 8, holds: 32}
 };
 

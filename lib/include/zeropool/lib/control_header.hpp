@@ -17,7 +17,12 @@ namespace zeropool::lib {
 
 enum class DaemonState : std::uint32_t { kStarting = 0, kRunning = 1, kStopping = 2, kStopped = 3 };
 
-enum class PageKind : std::uint32_t { kGiant1GiB = 0, kHuge2MiB = 1, kTransparent = 2, kSmall4KiB = 3 };
+enum class PageKind : std::uint32_t {
+  kGiant1GiB = 0,
+  kHuge2MiB = 1,
+  kTransparent = 2,
+  kSmall4KiB = 3
+};
 
 struct alignas(kSmallPage) ControlHeader {
   // Identity.
@@ -58,8 +63,8 @@ struct alignas(kSmallPage) ControlHeader {
   std::uint64_t order_hints_offset;  // u64 bitmap: cells that were posted
   std::uint64_t shares_offset;
   std::uint64_t pins_offset;
-  std::uint64_t magazines_offset;    // Magazine[...], of all rings
-  std::uint64_t slots_offset;        // SlotWords[...], of all rings
+  std::uint64_t magazines_offset;  // Magazine[...], of all rings
+  std::uint64_t slots_offset;      // SlotWords[...], of all rings
   std::uint64_t reserved1[7];
 
   // Policy that can be reloaded.
@@ -116,10 +121,10 @@ struct alignas(kCacheLine) RingDescriptor {
   std::uint32_t arena;
   std::uint32_t cls;
   std::uint64_t class_bytes;
-  std::uint64_t region_offset;   // in the arena's data segment
-  std::uint64_t first_slot;      // in the slot table
+  std::uint64_t region_offset;  // in the arena's data segment
+  std::uint64_t first_slot;     // in the slot table
   std::uint32_t slot_capacity;
-  std::uint32_t first_cell;      // in the magazine table
+  std::uint32_t first_cell;  // in the magazine table
   std::uint32_t cell_capacity;
   std::uint32_t magazine_slots;  // slots that a magazine of this ring may hold
   std::uint32_t hot_entries;     // K: a power of two
@@ -128,14 +133,16 @@ struct alignas(kCacheLine) RingDescriptor {
 
   // Published by the daemon.
   alignas(kCacheLine) std::atomic<std::uint32_t> cells_published;
-  std::atomic<std::uint32_t> slots_published;  // high water: slots below it have words, not all are there
-  std::atomic<std::uint32_t> drain_begin;      // slots [begin, end) are being withdrawn
+  std::atomic<std::uint32_t>
+      slots_published;  // high water: slots below it have words, not all are there
+  std::atomic<std::uint32_t> drain_begin;  // slots [begin, end) are being withdrawn
   std::atomic<std::uint32_t> drain_end;
-  std::atomic<std::uint32_t> put_limit;        // a new thread's RingRecord::limit
-  std::atomic<std::uint32_t> spare_limit;      // a new thread's RingRecord::spare_limit
+  std::atomic<std::uint32_t> put_limit;    // a new thread's RingRecord::limit
+  std::atomic<std::uint32_t> spare_limit;  // a new thread's RingRecord::spare_limit
 
   // Raised by clients.
-  alignas(kCacheLine) std::atomic<std::uint32_t> low;  // 1: fill me up
+  alignas(kCacheLine)
+      std::atomic<std::uint32_t> low;  // 1: fill me up; 2: noted, nothing can be done now
 };
 
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);

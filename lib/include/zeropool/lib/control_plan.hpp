@@ -19,9 +19,9 @@ struct PoolShape {
     PageKind page_kind = PageKind::kSmall4KiB;
   };
   std::vector<Arena> arenas;
-  std::uint64_t region_bytes = 0;         // of each (arena, class): what that class alone may grow to
-  std::uint64_t thread_cache_bytes = 0;   // per thread and class
-  std::uint64_t hot_set_bytes = 0;        // per class and cache domain
+  std::uint64_t region_bytes = 0;  // of each (arena, class): what that class alone may grow to
+  std::uint64_t thread_cache_bytes = 0;  // per thread and class
+  std::uint64_t hot_set_bytes = 0;       // per class and cache domain
   std::uint32_t domain_count = 1;
   std::uint32_t cpu_count = 1;
   std::uint32_t client_capacity = 1;
@@ -35,7 +35,7 @@ struct RingPlan {
   std::uint32_t arena = 0;
   std::uint32_t cls = 0;
   std::uint64_t class_bytes = 0;
-  std::uint64_t extent_bytes = 0;    // committed and released at a time
+  std::uint64_t extent_bytes = 0;  // committed and released at a time
   std::uint32_t extent_count = 0;
   std::uint64_t region_offset = 0;
   std::uint64_t region_bytes = 0;
@@ -52,7 +52,8 @@ struct RingPlan {
 };
 
 struct ControlPlan {
-  ControlHeader* describe(void* segment, std::uint32_t pool_tag) const;  // writes header and constant tables
+  ControlHeader* describe(void* segment,
+                          std::uint32_t pool_tag) const;  // writes header and constant tables
 
   PoolShape shape;
   std::vector<RingPlan> rings;             // arena * class_count + class
@@ -66,7 +67,8 @@ struct ControlPlan {
   std::uint64_t cpus_offset = 0;
   std::uint64_t hints_offset = 0;
   std::uint64_t clients_offset = 0;
-  std::uint64_t fixed_bytes = 0;  // [0, fixed_bytes) is committed at start: header, tables, hints, clients
+  std::uint64_t fixed_bytes =
+      0;  // [0, fixed_bytes) is committed at start: header, tables, hints, clients
   std::uint64_t threads_offset = 0;
   std::uint64_t orders_offset = 0;
   std::uint64_t order_hints_offset = 0;
@@ -78,7 +80,8 @@ struct ControlPlan {
 
   // Magazines that a ring needs when so many slots and thread records are published: full ones, what threads
   // may own (two, the spares, one in passing), and the daemon's.
-  static std::uint32_t cells_needed(const RingPlan& ring, std::uint64_t slots, std::uint64_t threads);
+  static std::uint32_t cells_needed(const RingPlan& ring, std::uint64_t slots,
+                                    std::uint64_t threads);
 };
 
 std::uint64_t page_bytes(PageKind kind);

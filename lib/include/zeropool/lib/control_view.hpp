@@ -55,7 +55,8 @@ class ControlView {
     return reinterpret_cast<SharedOrderCell*>(base_ + orders_offset_)[number];
   }
   std::atomic<std::uint64_t>& order_hint_word(std::uint32_t order_number) const noexcept {
-    return reinterpret_cast<std::atomic<std::uint64_t>*>(base_ + order_hints_offset_)[order_number / 64];
+    return reinterpret_cast<std::atomic<std::uint64_t>*>(base_ +
+                                                         order_hints_offset_)[order_number / 64];
   }
   SharedClientRecord& client(std::uint32_t number) const noexcept {
     return reinterpret_cast<SharedClientRecord*>(base_ + clients_offset_)[number];
@@ -63,13 +64,15 @@ class ControlView {
   SharedMagazine& magazine(std::uint32_t pool_wide_number) const noexcept {
     return reinterpret_cast<SharedMagazine*>(base_ + magazines_offset_)[pool_wide_number];
   }
-  SharedRingView ring(const RingDescriptor& descriptor) const noexcept;  // a client's, from a checked segment
+  SharedRingView ring(
+      const RingDescriptor& descriptor) const noexcept;  // a client's, from a checked segment
   SharedRingView ring(std::uint32_t number, const RingPlan& plan) const noexcept;  // the daemon's
 
   std::byte* base() const noexcept { return base_; }
 
  private:
-  SharedRingView ring_from(RingDescriptor& published, const RingDescriptor& constants) const noexcept;
+  SharedRingView ring_from(RingDescriptor& published,
+                           const RingDescriptor& constants) const noexcept;
 
   std::byte* base_ = nullptr;
   std::uint32_t domain_count_ = 0;

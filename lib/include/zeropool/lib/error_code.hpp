@@ -22,11 +22,11 @@ enum class ErrorCode : std::uint32_t {
   kNoSuchPool = 12,
   kTooManyClients = 13,
   kTooManyOrders = 14,
-  kProtocol = 15,       // the other side sent something that it should not have
-  kSystem = 16,         // a system call failed; the sentence names it
+  kProtocol = 15,  // the other side sent something that it should not have
+  kSystem = 16,    // a system call failed; the sentence names it
   kInvalidArgument = 17,
   kStopping = 18,
-  kWrongProcess = 19,   // a Buffer inherited by fork
+  kWrongProcess = 19,  // a Buffer inherited by fork
 };
 
 // snake_case name, as in messages and metrics.

@@ -40,9 +40,9 @@ class HintBitmap {
         words_[word].fetch_or(std::uint64_t{1} << (cell % 64), std::memory_order_relaxed);
     // Also where the word was not empty: a killed taker may have left it without its summary bit.
     const std::uint64_t summary_bit = std::uint64_t{1} << (word % 64);
-    if (before == 0 ||
-        (summary_[word / 64].load(std::memory_order_relaxed) & summary_bit) == 0) {
-      summary_[word / 64].fetch_or(summary_bit, std::memory_order_release);  // B2: pairs with clear_summary
+    if (before == 0 || (summary_[word / 64].load(std::memory_order_relaxed) & summary_bit) == 0) {
+      summary_[word / 64].fetch_or(summary_bit,
+                                   std::memory_order_release);  // B2: pairs with clear_summary
     }
   }
 
@@ -59,7 +59,8 @@ class HintBitmap {
       std::uint64_t candidates = summary_[s].load(std::memory_order_relaxed);
       if (step == 0) candidates &= ~std::uint64_t{0} << (first_word % 64);
       while (candidates != 0) {
-        const std::uint32_t word = s * 64 + static_cast<std::uint32_t>(std::countr_zero(candidates));
+        const std::uint32_t word =
+            s * 64 + static_cast<std::uint32_t>(std::countr_zero(candidates));
         candidates &= candidates - 1;
         if (word >= word_count_) break;
         std::uint64_t bits = words_[word].load(std::memory_order_relaxed);
@@ -91,8 +92,8 @@ class HintBitmap {
   std::uint32_t count_estimate(std::uint32_t cells) const noexcept {
     std::uint32_t total = 0;
     for (std::uint32_t word = 0; word < (cells + 63) / 64 && word < word_count_; ++word) {
-      total += static_cast<std::uint32_t>(
-          std::popcount(words_[word].load(std::memory_order_relaxed)));
+      total +=
+          static_cast<std::uint32_t>(std::popcount(words_[word].load(std::memory_order_relaxed)));
     }
     return total;
   }

@@ -31,7 +31,8 @@ class HotQueue {
  public:
   HotQueue() = default;
   // `entry_count` is a power of two.
-  HotQueue(HotQueueHead<Atom>* head, Atom<std::uint32_t>* entries, std::uint32_t entry_count) noexcept
+  HotQueue(HotQueueHead<Atom>* head, Atom<std::uint32_t>* entries,
+           std::uint32_t entry_count) noexcept
       : queue_(head), entries_(entries), mask_(entry_count - 1) {}
 
   // Puts `cell` last. Returns the number that had to leave, or kNone.
@@ -68,7 +69,8 @@ class HotQueue {
     const auto waiting = static_cast<std::int64_t>(tail - head);
     if (waiting <= 0) return 0;
     const std::uint64_t size = std::uint64_t{mask_} + 1;
-    return static_cast<std::uint32_t>(static_cast<std::uint64_t>(waiting) < size ? static_cast<std::uint64_t>(waiting) : size);
+    return static_cast<std::uint32_t>(
+        static_cast<std::uint64_t>(waiting) < size ? static_cast<std::uint64_t>(waiting) : size);
   }
 
   static_assert(sizeof(HotQueueHead<Atom>) == 2 * kCacheLine);

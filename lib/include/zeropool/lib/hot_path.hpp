@@ -29,13 +29,14 @@ inline bool enter(ThreadRecord<Atom>& record) noexcept {
 template <template <typename> class Atom>
 inline void leave(ThreadRecord<Atom>& record) noexcept {
   program_order();
-  record.busy.store(0, std::memory_order_release);  // pairs with the acquire load of a stealing daemon
+  record.busy.store(0,
+                    std::memory_order_release);  // pairs with the acquire load of a stealing daemon
 }
 
 // The slot put last by this thread. False: the slow path decides. On success `mark` is the slot's new mark.
 template <template <typename> class Atom>
-[[gnu::always_inline]] inline bool get_hit(ThreadCache<Atom>& cache, RingCache<Atom>& ring, std::uint32_t& slot,
-                    Mark& mark) noexcept {
+[[gnu::always_inline]] inline bool get_hit(ThreadCache<Atom>& cache, RingCache<Atom>& ring,
+                                           std::uint32_t& slot, Mark& mark) noexcept {
   ThreadRecord<Atom>& record = *cache.record;
   bool hit = false;
   if (enter(record)) [[likely]] {
@@ -63,8 +64,8 @@ template <template <typename> class Atom>
 
 // Gives back a slot whose mark must be `generation` held by this client. False: the slow path decides.
 template <template <typename> class Atom>
-[[gnu::always_inline]] inline bool put_hit(ThreadCache<Atom>& cache, RingCache<Atom>& ring, std::uint32_t slot,
-                    std::uint64_t generation) noexcept {
+[[gnu::always_inline]] inline bool put_hit(ThreadCache<Atom>& cache, RingCache<Atom>& ring,
+                                           std::uint32_t slot, std::uint64_t generation) noexcept {
   ThreadRecord<Atom>& record = *cache.record;
   bool hit = false;
   if (enter(record)) [[likely]] {

@@ -14,19 +14,19 @@ inline constexpr std::size_t kSmallPage = 4096;
 inline constexpr std::size_t kHugePage = std::size_t{2} << 20;
 inline constexpr std::size_t kGiantPage = std::size_t{1} << 30;
 
-inline constexpr std::uint32_t kMaxClasses = 32;      // classes of one pool
-inline constexpr std::uint32_t kMaxArenas = 64;       // arenas of one pool
-inline constexpr std::uint32_t kMaxRings = 2048;      // arenas x classes
-inline constexpr std::uint32_t kMaxDomains = 256;     // cache domains of one machine
+inline constexpr std::uint32_t kMaxClasses = 32;   // classes of one pool
+inline constexpr std::uint32_t kMaxArenas = 64;    // arenas of one pool
+inline constexpr std::uint32_t kMaxRings = 2048;   // arenas x classes
+inline constexpr std::uint32_t kMaxDomains = 256;  // cache domains of one machine
 inline constexpr std::uint32_t kMaxMagazineSlots = 60;
-inline constexpr std::uint32_t kMaxSpares = 6;        // spare magazines of one thread and ring
-inline constexpr std::uint32_t kMaxThreads = 65535;   // thread records of one pool
-inline constexpr std::uint32_t kMaxOrders = 65535;    // order cells of one pool
-inline constexpr std::size_t kPoolNameBytes = 48;     // with its terminating zero
-inline constexpr std::size_t kClientNameBytes = 32;   // with its terminating zero
+inline constexpr std::uint32_t kMaxSpares = 6;       // spare magazines of one thread and ring
+inline constexpr std::uint32_t kMaxThreads = 65535;  // thread records of one pool
+inline constexpr std::uint32_t kMaxOrders = 65535;   // order cells of one pool
+inline constexpr std::size_t kPoolNameBytes = 48;    // with its terminating zero
+inline constexpr std::size_t kClientNameBytes = 32;  // with its terminating zero
 
-inline constexpr std::size_t kClassGranule = 64;               // a class is a multiple of it
-inline constexpr std::size_t kMaxClassBytes = kGiantPage;      // the largest class
+inline constexpr std::size_t kClassGranule = 64;           // a class is a multiple of it
+inline constexpr std::size_t kMaxClassBytes = kGiantPage;  // the largest class
 
 // A client id is 20 bits; 0 names nobody and the last one names the daemon.
 inline constexpr std::uint32_t kClientIdBits = 20;

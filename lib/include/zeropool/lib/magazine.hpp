@@ -18,7 +18,8 @@ template <template <typename> class Atom>
 struct alignas(256) Magazine {
   Atom<std::uint64_t> owner;  // OwnerWord
   Atom<std::uint32_t> count;
-  Atom<std::uint32_t> link;  // while granted: 1 + the number of the order's next magazine, 0 at the end
+  Atom<std::uint32_t>
+      link;  // while granted: 1 + the number of the order's next magazine, 0 at the end
   Atom<std::uint32_t> slots[kMaxMagazineSlots];
 };
 

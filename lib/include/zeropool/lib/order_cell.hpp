@@ -43,7 +43,9 @@ struct OrderWord {
     return OrderWord{(std::uint64_t{sequence} << 32) | (static_cast<std::uint64_t>(state) << 28) |
                      (std::uint64_t{epoch & 0xffU} << kClientIdBits) | client};
   }
-  constexpr std::uint32_t sequence() const noexcept { return static_cast<std::uint32_t>(word >> 32); }
+  constexpr std::uint32_t sequence() const noexcept {
+    return static_cast<std::uint32_t>(word >> 32);
+  }
   constexpr OrderState state() const noexcept {
     return static_cast<OrderState>((word >> 28) & 0xf);
   }
@@ -72,17 +74,17 @@ struct OrderItem {
   constexpr std::uint32_t count() const noexcept { return word & kMaxCount; }
 };
 
-inline constexpr std::uint32_t kOrderAsync = 1;      // wake by the client's eventfd, not by futex
-inline constexpr std::uint32_t kOrderOneNode = 2;    // only from `arena`
+inline constexpr std::uint32_t kOrderAsync = 1;    // wake by the client's eventfd, not by futex
+inline constexpr std::uint32_t kOrderOneNode = 2;  // only from `arena`
 
 template <template <typename> class Atom>
 struct alignas(256) OrderCell {
-  Atom<std::uint64_t> word;           // OrderWord
-  Atom<std::uint32_t> wake;           // futex: grows by one at each grant and refusal
+  Atom<std::uint64_t> word;  // OrderWord
+  Atom<std::uint32_t> wake;  // futex: grows by one at each grant and refusal
   Atom<std::uint32_t> item_count;
-  Atom<std::uint64_t> deadline_ns;    // CLOCK_MONOTONIC
-  Atom<std::uint64_t> posted_ns;      // CLOCK_MONOTONIC
-  Atom<std::uint64_t> cookie;         // the client's own, for async gets
+  Atom<std::uint64_t> deadline_ns;  // CLOCK_MONOTONIC
+  Atom<std::uint64_t> posted_ns;    // CLOCK_MONOTONIC
+  Atom<std::uint64_t> cookie;       // the client's own, for async gets
   Atom<std::uint32_t> flags;
   Atom<std::uint32_t> arena;          // where the orderer runs
   Atom<std::uint32_t> first_granted;  // 1 + the pool-wide number of the first granted magazine

@@ -25,8 +25,7 @@ struct OwnerWord {
 
   static constexpr OwnerWord make(OwnerKind kind, std::uint32_t client, std::uint32_t epoch,
                                   std::uint32_t detail) noexcept {
-    return OwnerWord{(std::uint64_t{detail} << 32) |
-                     (static_cast<std::uint64_t>(kind) << 28) |
+    return OwnerWord{(std::uint64_t{detail} << 32) | (static_cast<std::uint64_t>(kind) << 28) |
                      (std::uint64_t{epoch & 0xffU} << kClientIdBits) | client};
   }
   static constexpr OwnerWord thread(std::uint32_t client, std::uint32_t epoch,
@@ -43,9 +42,7 @@ struct OwnerWord {
   }
 
   constexpr bool in_ring() const noexcept { return word == 0; }
-  constexpr OwnerKind kind() const noexcept {
-    return static_cast<OwnerKind>((word >> 28) & 0xf);
-  }
+  constexpr OwnerKind kind() const noexcept { return static_cast<OwnerKind>((word >> 28) & 0xf); }
   constexpr std::uint32_t client() const noexcept {
     return static_cast<std::uint32_t>(word & ((1U << kClientIdBits) - 1));
   }

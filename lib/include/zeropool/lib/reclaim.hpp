@@ -12,6 +12,7 @@
 //           is emptied by get steps down to it, and the entry dropped
 //   step 2  a slot still held by the dead: put steps into a magazine claimed in its name     again: step 1
 //   step 2' in transit to the dead: CAS InTransit -> Held by the dead, then as step 2        again: step 2
+//   step 2" no magazine with room (damage): mark = orphaned                               the daemon's sweep
 //   step 3  CAS owner dead -> 0, each magazine                                               again: the rest
 
 #include <atomic>
@@ -23,13 +24,14 @@
 namespace zeropool::lib {
 
 struct ReclaimReport {
-  std::uint64_t held_slots = 0;      // were with the application
-  std::uint64_t cached_slots = 0;    // were in its magazines
+  std::uint64_t held_slots = 0;    // were with the application
+  std::uint64_t cached_slots = 0;  // were in its magazines
   std::uint64_t magazines = 0;
-  std::uint64_t expired_slots = 0;   // in transit to the dead
-  std::uint64_t left_in_transit = 0; // released by the dead: they wait for their adopter, or the lease
+  std::uint64_t expired_slots = 0;  // in transit to the dead
+  std::uint64_t left_in_transit =
+      0;  // released by the dead: they wait for their adopter, or the lease
   std::uint64_t repairs = 0;
-  std::uint64_t without_room = 0;    // no magazine with room could be found: damage, see repairs
+  std::uint64_t without_room = 0;  // no magazine with room could be found: damage, see repairs
 
   ReclaimReport& operator+=(const ReclaimReport& other) noexcept {
     held_slots += other.held_slots;
@@ -73,8 +75,13 @@ class Reclaimer {
     return report_;
   }
 
+  Reclaimer(const Reclaimer&) = delete;
+  Reclaimer& operator=(const Reclaimer&) = delete;
+
  private:
-  bool is_dead(OwnerWord owner) const noexcept { return !owner.in_ring() && owner.client() == client_; }
+  bool is_dead(OwnerWord owner) const noexcept {
+    return !owner.in_ring() && owner.client() == client_;
+  }
 
   // Step 1.
   void mend_magazines() noexcept {
@@ -99,7 +106,8 @@ class Reclaimer {
         }
         const Mark mark{view_.slots[slot].mark.load(std::memory_order_relaxed)};
         if (held_by(mark, client_)) {
-          view_.slots[slot].mark.store(mark.next(SlotState::kFree, 0).word, std::memory_order_relaxed);
+          view_.slots[slot].mark.store(mark.next(SlotState::kFree, 0).word,
+                                       std::memory_order_relaxed);
         } else if (!mark.is_free()) {
           bad |= std::uint64_t{1} << i;
         }
@@ -109,7 +117,8 @@ class Reclaimer {
     }
   }
 
-  static bool appears_below(const Magazine<Atom>& magazine, std::uint32_t top, std::uint32_t slot) noexcept {
+  static bool appears_below(const Magazine<Atom>& magazine, std::uint32_t top,
+                            std::uint32_t slot) noexcept {
     for (std::uint32_t i = 0; i < top; ++i) {
       if (magazine.slots[i].load(std::memory_order_relaxed) == slot) return true;
     }
@@ -155,11 +164,11 @@ class Reclaimer {
         continue;
       }
       room = magazine_with_room(room);
-      if (room == kNone) {
-        ++report_.without_room;
-        continue;
-      }
-      put_slot(view_.cells[room], view_.slots, slot, mark);
+      if (room != kNone && put_slot(view_.cells[room], view_.slots, slot, mark)) continue;
+      // Damage: the daemon's sweep collects it. It must not go on naming the dead.
+      ++report_.without_room;
+      view_.slots[slot].mark.store(mark.next(SlotState::kOrphaned, 0).word,
+                                   std::memory_order_release);
     }
   }
 
@@ -193,8 +202,14 @@ class Reclaimer {
         return next_own_;
       }
     }
-    ClaimStats stats;
-    return ring_.claim_with_room(me_, stats);
+    // A pass over the ring is no snapshot: live clients that move from one magazine to the next may hide what
+    // has room. It is there (docs/architecture.md, "There is always room for a put"): look again.
+    for (std::uint32_t pass = 0; pass < kRoomPasses; ++pass) {
+      ClaimStats stats;
+      const std::uint32_t cell = ring_.claim_with_room(me_, stats);
+      if (cell != kNone) return cell;
+    }
+    return kNone;
   }
 
   // Step 3.
@@ -205,6 +220,8 @@ class Reclaimer {
       if (is_dead(owner)) ring_.release_cold(cell, owner);
     }
   }
+
+  static constexpr std::uint32_t kRoomPasses = 64;
 
   BatchRing<Atom> ring_;
   const RingView<Atom>& view_;

@@ -11,7 +11,7 @@ namespace zeropool::lib {
 
 struct RingHintsLayout {
   std::uint64_t hot_entries_offset = 0;
-  std::uint64_t bitmap_offset[3] = {};   // cold, partial, empty: each head, summary, words
+  std::uint64_t bitmap_offset[3] = {};  // cold, partial, empty: each head, summary, words
   std::uint64_t bytes = 0;
 
   static constexpr std::uint64_t line(std::uint64_t bytes) noexcept {

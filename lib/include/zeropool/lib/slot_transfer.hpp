@@ -49,17 +49,21 @@ TakeOutcome take_slot(Magazine<Atom>& magazine, SlotWords<Atom>* slots, std::uin
   return TakeOutcome::kTaken;
 }
 
-// Puts a slot that the caller holds (its mark says so) into a magazine with room.
+// Puts a slot that the caller holds (its mark says so) into a magazine. False, and nothing done: no room. The
+// count is read once: whoever writes it meanwhile (a hostile client into a magazine of the daemon's) leads no
+// store outside the cell.
 template <template <typename> class Atom>
-void put_slot(Magazine<Atom>& magazine, SlotWords<Atom>* slots, std::uint32_t slot,
+bool put_slot(Magazine<Atom>& magazine, SlotWords<Atom>* slots, std::uint32_t slot,
               Mark held) noexcept {
   const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);
+  if (count >= kMaxMagazineSlots) return false;
   magazine.slots[count].store(slot, std::memory_order_relaxed);  // put 1
   program_order();
   magazine.count.store(count + 1, std::memory_order_relaxed);  // put 2: COMMIT
   program_order();
   slots[slot].mark.store(held.next(SlotState::kFree, 0).word, std::memory_order_relaxed);  // put 3
   program_order();
+  return true;
 }
 
 }  // namespace zeropool::lib

@@ -24,20 +24,20 @@ template <template <typename> class Atom>
 struct alignas(kCacheLine) RingCache {
   Magazine<Atom>* loaded;
   RingRecord<Atom>* record;
-  SlotWords<Atom>* slots;   // of the ring
-  std::byte* base;          // of the ring's region
+  SlotWords<Atom>* slots;  // of the ring
+  std::byte* base;         // of the ring's region
   std::uint64_t class_bytes;
-  std::uint64_t tag;        // {ring: 16, incarnation: 8} of the Buffers made from it
-  std::uint32_t slot_bound; // slots known to be published; raised on the slow path
+  std::uint64_t tag;         // {ring: 16, incarnation: 8} of the Buffers made from it
+  std::uint32_t slot_bound;  // slots known to be published; raised on the slow path
   std::uint32_t ring;
 };
 
 template <template <typename> class Atom>
 struct alignas(kCacheLine) ThreadCache {
   ThreadRecord<Atom>* record;
-  std::uint64_t held_bits;        // Mark::holder_bits(kHeld, this client)
-  RingCache<Atom>* home;          // the rings of the thread's arena: home[class]
-  RingCache<Atom>* rings;         // all rings
+  std::uint64_t held_bits;  // Mark::holder_bits(kHeld, this client)
+  RingCache<Atom>* home;    // the rings of the thread's arena: home[class]
+  RingCache<Atom>* rings;   // all rings
   std::uint64_t reserved[4];
 };
 

@@ -42,7 +42,8 @@ struct alignas(kCacheLine) RingRecord {
   // The line of hits.
   Atom<std::uint32_t> loaded;
   Atom<std::uint32_t> previous;
-  Atom<std::uint32_t> limit;        // a put with so many slots in `loaded` takes the slow path; 0 while orders wait
+  Atom<std::uint32_t>
+      limit;  // a put with so many slots in `loaded` takes the slow path; 0 while orders wait
   Atom<std::uint32_t> spare_limit;  // spares that the thread may keep
   Atom<std::uint64_t> tls_hits;     // gets served by this thread's own magazines
   Atom<std::uint64_t> puts;

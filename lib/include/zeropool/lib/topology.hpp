@@ -21,10 +21,10 @@ struct Topology {
     std::uint32_t node = 0;    // index into `nodes`
     std::uint32_t domain = 0;  // number of its L3
   };
-  std::vector<Node> nodes;        // ascending by id, at least one
-  std::vector<Cpu> cpus;          // by CPU number, up to the largest possible one
+  std::vector<Node> nodes;  // ascending by id, at least one
+  std::vector<Cpu> cpus;    // by CPU number, up to the largest possible one
   std::uint32_t domain_count = 1;
-  std::uint64_t l2_bytes = 0;     // of CPU 0; 0: not told
+  std::uint64_t l2_bytes = 0;  // of CPU 0; 0: not told
   std::uint64_t l3_bytes = 0;
 
   // Indices of `nodes` with memory, nearest to `node_index` first (itself first where it has memory).

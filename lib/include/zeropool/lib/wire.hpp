@@ -25,9 +25,9 @@ inline constexpr std::size_t kSentenceBytes = 512;
 enum class MessageType : std::uint32_t {
   kAttach = 1,
   kAttachReply = 2,
-  kDetach = 3,       // no body; answered by kDetachReply when everything is back
+  kDetach = 3,  // no body; answered by kDetachReply when everything is back
   kDetachReply = 4,
-  kAdmin = 5,        // AdminRequest; answered by kAdminReply
+  kAdmin = 5,  // AdminRequest; answered by kAdminReply
   kAdminReply = 6,
 };
 
@@ -38,7 +38,8 @@ struct MessageHeader {
   std::uint32_t bytes = 0;  // of the whole message
 };
 
-inline constexpr std::uint32_t kAttachDirectIo = 1;  // the kernel may write into its slots after its death
+inline constexpr std::uint32_t kAttachDirectIo =
+    1;  // the kernel may write into its slots after its death
 
 // A pidfd of the sender may travel along: then pid namespaces do not matter.
 struct AttachRequest {
@@ -115,7 +116,8 @@ struct Received {
   ReceiveOutcome outcome = ReceiveOutcome::kBroken;
   std::vector<std::byte> bytes;
   std::vector<UniqueFd> fds;
-  int error = 0;  // errno with kBroken, 0 where the message itself was bad (too long, too many descriptors)
+  int error =
+      0;  // errno with kBroken, 0 where the message itself was bad (too long, too many descriptors)
 };
 
 // Sends one message with descriptors. False: errno says why. Never raises SIGPIPE, never blocks when
