@@ -237,7 +237,6 @@ void OrderDesk::note_starving(Order& order) {
 }
 
 void OrderDesk::press(Order& order) {
-  PoolMemory& memory = *pool_.memory;
   note_starving(order);
   const std::uint64_t now = hooks_.now_ns();
   if (holders_at_ns_ == 0 || now - holders_at_ns_ >= kHoldersEveryNs) {

@@ -60,6 +60,7 @@ class OrderDesk {
   void ring_client(const Order& order);
   bool gone(const Order& order) const;
   void finish(const Order& order);
+  void note_starving(Order& order);
   void press(Order& order);  // caches give back what starving orders want
 
   Pool& pool_;

@@ -169,6 +169,7 @@ void put_many(zp_buffer* buffers, std::size_t count) noexcept {
     std::uint32_t slots[lib::kMaxMagazineSlots];
     lib::Mark held[lib::kMaxMagazineSlots];
     std::uint32_t run = 0;
+    std::uint64_t seen = 0;
     bool ends = false;
     if (check_incarnation(attachment, buffers[i].word) != 0) {
       buffers[i++] = zp_buffer{};
@@ -191,7 +192,11 @@ void put_many(zp_buffer* buffers, std::size_t count) noexcept {
         const lib::Mark wanted = mark_of(attachment, buffer.word);
         const lib::Mark found{
             buffer.slot < bound ? view.slots[buffer.slot].mark.load(std::memory_order_relaxed) : 0};
-        const bool twice = std::find(slots, slots + run, buffer.slot) != slots + run;
+        // Most batches show no slot twice: a filter first, the search only where it may be so.
+        const std::uint64_t bit = std::uint64_t{1} << (buffer.slot % 64);
+        const bool twice =
+            (seen & bit) != 0 && std::find(slots, slots + run, buffer.slot) != slots + run;
+        seen |= bit;
         if (found != wanted || twice ||
             detail::incarnation_of(buffer.word) != attachment.incarnation) {
           refuse_not_held(attachment, access.cache(), wanted, twice ? lib::Mark{} : found);

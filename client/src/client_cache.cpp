@@ -31,6 +31,20 @@ std::uint32_t take_record(Attachment& attachment, lib::OwnerWord& me) noexcept {
   return lib::kNone;
 }
 
+// A thread leaves the last free record to the cache that all further threads of its process share (Access).
+bool leaves_one_record(Attachment& attachment) noexcept {
+  if (attachment.overflow != nullptr) return true;
+  lib::ControlHeader& header = attachment.header();
+  const std::uint32_t published =
+      std::min(header.threads_published.load(std::memory_order_acquire), header.thread_capacity);
+  std::uint32_t free = 0;
+  for (std::uint32_t n = 0; n < published && free < 2; ++n) {
+    // Stale is fine: another process may take it in between as well.
+    if (attachment.view.thread(n).owner.load(std::memory_order_relaxed) == 0) ++free;
+  }
+  return free == 2;
+}
+
 void set_up_rings(Attachment& attachment, ClientCache& cache) noexcept {
   lib::SharedRingRecord* records = lib::ControlView::rings_of(*cache.hot.record);
   auto* rings = reinterpret_cast<RingCache*>(&cache + 1);
@@ -120,6 +134,10 @@ CounterSums read_counters(lib::SharedThreadRecord& record, std::uint32_t ring_co
 }
 
 ClientCache* make_cache(Attachment& attachment, OwnThread* thread) noexcept {
+  if (thread != nullptr && !leaves_one_record(attachment)) {
+    attachment.header().threads_wanted.store(1, std::memory_order_relaxed);
+    return nullptr;
+  }
   const std::size_t bytes =
       (sizeof(ClientCache) + attachment.most_rings * sizeof(RingCache) + 4095) / 4096 * 4096;
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -1,6 +1,6 @@
 #include <zeropool/lib/class_lookup.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 namespace {
 
 // The first class boundary that shares its bucket with the boundary before it, or kNone.
@@ -55,4 +55,4 @@ bool ClassLookup::build(std::span<const std::uint64_t> classes, ClassLookup& int
   return false;
 }
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -7,7 +7,7 @@
 #include <zeropool/lib/control_view.hpp>
 #include <zeropool/lib/ring_hints.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 namespace {
 
 constexpr std::uint64_t kMagazineBytes = std::uint64_t{1} << 20;  // a magazine holds about so much
@@ -242,4 +242,4 @@ ControlHeader* ControlPlan::describe(void* segment, std::uint32_t pool_tag) cons
   return header;
 }
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

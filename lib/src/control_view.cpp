@@ -4,7 +4,7 @@
 #include <zeropool/lib/control_view.hpp>
 #include <zeropool/lib/ring_hints.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 namespace {
 
 // `count` things of `size` bytes at `offset` lie inside `bytes`.
@@ -158,4 +158,4 @@ SharedRingView ControlView::ring(std::uint32_t number, const RingPlan& plan) con
   return ring_from(descriptor(number), constants);
 }
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

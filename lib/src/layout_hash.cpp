@@ -7,7 +7,7 @@
 #include <zeropool/lib/control_view.hpp>
 #include <zeropool/lib/ring_hints.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 namespace {
 
 static_assert(sizeof(SharedMagazine) == 256 && alignof(SharedMagazine) == 256);
@@ -83,4 +83,4 @@ constexpr std::uint64_t kHash = [] {
 
 std::uint64_t layout_hash() { return kHash; }
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

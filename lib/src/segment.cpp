@@ -9,7 +9,7 @@
 #include <zeropool/lib/layout_constants.hpp>
 #include <zeropool/lib/segment.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 namespace {
 
 std::string failed(const char* call, const std::string& what, int error) {
@@ -117,4 +117,4 @@ std::uint64_t segment_occupied_bytes(int fd) {
   return static_cast<std::uint64_t>(info.st_blocks) * 512;
 }
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -3,7 +3,7 @@
 
 #include <zeropool/lib/socket_path.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 namespace {
 
 constexpr const char* kSystemPath = "/run/zeropool/zeropoold.sock";
@@ -34,4 +34,4 @@ std::string default_listen_path() {
   return "/tmp/zeropool-" + std::to_string(::geteuid()) + "/zeropoold.sock";
 }
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -7,7 +7,7 @@
 
 #include <zeropool/lib/topology.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 namespace {
 
 constexpr std::uint32_t kMostCpus = 65536;
@@ -156,4 +156,4 @@ Topology read_topology(const std::string& root) {
   return topology;
 }
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -6,7 +6,7 @@
 
 #include <zeropool/lib/wire.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 bool send_message(int socket, const void* message, std::size_t bytes, const int* fds,
                   std::size_t fd_count) noexcept {
@@ -88,4 +88,4 @@ Received receive_message(int socket, int timeout_ms) {
   return received;
 }
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -28,8 +28,8 @@ CommandResult run_with(const TemporaryFolder& folder, const std::string& text, b
 }
 
 const std::vector<Bad> kBad = {
-    {"broken YAML", "budget: 1GiB\npools: {frames: {classes: [4KiB\n", ":3:", {}},
-    {"a tab for indentation", "pools:\n\tframes: {}\n", ":2:1: ", {}},
+    {"broken YAML", "budget: 1GiB\npools: {frames: {classes: [4KiB\n", ":3:1: ", {"YAML"}},
+    {"a tab for indentation", "pools:\n\tframes: {}\n", ":2:", {}},
     {"an unknown key", "budget: 1GiB\nbuget: 2GiB\n", ":2:1: ", {"buget", "budget"}},
     {"an unknown key of a pool",
      "pools:\n  frames:\n    clases: [4KiB]\n",
@@ -73,7 +73,7 @@ const std::vector<Bad> kBad = {
      {"socket.path", "absolute"}},
     {"a list where a map belongs", "pools: [a, b]\n", ":1:8: ", {"pools"}},
     {"two documents", "budget: 1GiB\n---\nbudget: 2GiB\n", ":", {}},
-    {"a node that does not exist", "pools: {a: {nodes: [1000]}}\n", ":1:21: ", {"nodes", "1000"}},
+    {"a node that does not exist", "pools: {a: {nodes: [1000]}}\n", ":1:20: ", {"nodes", "1000"}},
     {"an unknown user of a page size", "pages: {size: [3MiB]}\n", ":1:16: ", {"3MiB", "2MiB"}},
 };
 

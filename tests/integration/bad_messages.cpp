@@ -8,6 +8,7 @@
 #include <string>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <thread>
 #include <unistd.h>
@@ -67,10 +68,29 @@ struct Refused {
   std::string sentence;
   bool answered = false;
 };
+// More descriptors than the library would send.
+bool send_with(int socket, const void* message, std::size_t bytes, const std::vector<int>& fds) {
+  iovec part{const_cast<void*>(message), bytes};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  std::vector<char> control(CMSG_SPACE(sizeof(int) * fds.size()));
+  if (!fds.empty()) {
+    header.msg_control = control.data();
+    header.msg_controllen = control.size();
+    cmsghdr* rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int) * fds.size());
+    std::memcpy(CMSG_DATA(rights), fds.data(), sizeof(int) * fds.size());
+  }
+  return ::sendmsg(socket, &header, MSG_NOSIGNAL) == static_cast<ssize_t>(bytes);
+}
+
 Refused exchange(const DaemonProcess& daemon, const void* message, std::size_t bytes,
                  const std::vector<int>& fds = {}) {
   const lib::UniqueFd fd = connect_to(daemon);
-  lib::send_message(fd.get(), message, bytes, fds.data(), fds.size());
+  CHECK(send_with(fd.get(), message, bytes, fds));
   const lib::Received received = lib::receive_message(fd.get(), 10000);
   Refused refused;
   const auto* reply = lib::decode<lib::AttachReply>(received, lib::MessageType::kAttachReply);

@@ -82,9 +82,9 @@ class Worker {
       : pool_(std::move(pool)), random_(seed), mailbox_(mailbox) {}
 
   WorkReport run(const std::function<bool()>& ended) {
-    while (!ended()) {
+    do {
       for (int i = 0; i < 64; ++i) step();
-    }
+    } while (!ended());
     while (!held_.empty()) drop();
     return report_;
   }

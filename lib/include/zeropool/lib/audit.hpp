@@ -10,7 +10,7 @@
 
 #include <zeropool/lib/batch_ring.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 struct AuditReport {
   std::uint64_t slots = 0;   // published: what the sum below must be
@@ -98,4 +98,4 @@ AuditReport audit_ring(const RingView<Atom>& view) {
   return report;
 }
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

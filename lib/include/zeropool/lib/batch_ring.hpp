@@ -24,7 +24,7 @@
 #include <zeropool/lib/owner_word.hpp>
 #include <zeropool/lib/slot_mark.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 // What a claim met on its way.
 struct ClaimStats {
@@ -305,4 +305,4 @@ class BatchRing {
   RingView<Atom> view_;
 };
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -14,7 +14,7 @@
 
 #include <zeropool/lib/layout_constants.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 struct ClassLookup {
   static constexpr std::uint32_t kMaxMantissaBits = 9;
@@ -51,4 +51,4 @@ struct ClassLookup {
                     std::uint32_t& near_class) noexcept;
 };
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -9,7 +9,7 @@
 
 #include <zeropool/lib/layout_constants.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 template <template <typename> class Atom>
 struct alignas(128) ClientRecord {
@@ -57,4 +57,4 @@ struct TopHolder {
   Atom<std::uint64_t> name[4];  // kClientNameBytes of text
 };
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -13,7 +13,7 @@
 #include <zeropool/lib/client_record.hpp>
 #include <zeropool/lib/layout_constants.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 enum class DaemonState : std::uint32_t { kStarting = 0, kRunning = 1, kStopping = 2, kStopped = 3 };
 
@@ -152,4 +152,4 @@ static_assert(sizeof(ArenaEntry) == 112);
 static_assert(sizeof(CpuEntry) == 4);
 static_assert(sizeof(RingDescriptor) == 192);
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -8,7 +8,7 @@
 
 #include <zeropool/lib/control_header.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 // What the plan is made from.
 struct PoolShape {
@@ -92,4 +92,4 @@ std::string plan_control_segment(const PoolShape& shape, ControlPlan& plan);
 // A hash over every size and offset of layout version 1: two builds that disagree on it must not share memory.
 std::uint64_t layout_hash();
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -15,7 +15,7 @@
 #include <zeropool/lib/order_cell.hpp>
 #include <zeropool/lib/thread_record.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 using SharedMagazine = Magazine<std::atomic>;
 using SharedSlotWords = SlotWords<std::atomic>;
@@ -86,4 +86,4 @@ class ControlView {
   std::uint64_t slots_offset_ = 0;
 };
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

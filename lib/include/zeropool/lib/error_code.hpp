@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 // Values are part of the C ABI: never renumber.
 enum class ErrorCode : std::uint32_t {
@@ -56,4 +56,4 @@ constexpr const char* error_name(ErrorCode code) noexcept {
   return "unknown";
 }
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

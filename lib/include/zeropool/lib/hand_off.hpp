@@ -17,7 +17,7 @@
 
 #include <zeropool/lib/slot_mark.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 // `held` is the mark that names the caller. False: the slot is not the caller's. On success `generation` is the
 // handle's.
@@ -48,4 +48,4 @@ bool end_hand_off(SlotWords<Atom>& slot, std::uint64_t generation, std::uint32_t
       std::memory_order_relaxed);  // H-adopt — COMMIT
 }
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -18,7 +18,7 @@
 
 #include <zeropool/lib/layout_constants.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 template <template <typename> class Atom>
 struct HintBitmapHead {
@@ -119,4 +119,4 @@ class HintBitmap {
   std::uint32_t word_count_ = 0;
 };
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -17,7 +17,7 @@
 
 #include <zeropool/lib/layout_constants.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 // As it lies in the control segment; `entries` (1 + magazine number, 0: none) follow it.
 template <template <typename> class Atom>
@@ -81,4 +81,4 @@ class HotQueue {
   std::uint32_t mask_ = 0;
 };
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

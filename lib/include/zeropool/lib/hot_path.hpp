@@ -11,7 +11,7 @@
 #include <zeropool/lib/ordering.hpp>
 #include <zeropool/lib/thread_cache.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 // Adds one to a counter that only this thread writes.
 template <template <typename> class Atom>
@@ -89,4 +89,4 @@ template <template <typename> class Atom>
   return hit;
 }
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 inline constexpr std::uint64_t kControlMagic = 0x314c4f4f504f525aULL;  // "ZROPOOL1", little endian
 inline constexpr std::uint32_t kLayoutVersion = 1;
@@ -35,4 +35,4 @@ inline constexpr std::uint32_t kDaemonClient = (1U << kClientIdBits) - 1;
 
 inline constexpr std::uint32_t kNone = 0xffffffffU;  // "no cell", "no slot", "no ring"
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -12,7 +12,7 @@
 
 #include <zeropool/lib/layout_constants.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 template <template <typename> class Atom>
 struct alignas(256) Magazine {
@@ -23,4 +23,4 @@ struct alignas(256) Magazine {
   Atom<std::uint32_t> slots[kMaxMagazineSlots];
 };
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -25,7 +25,7 @@
 
 #include <zeropool/lib/layout_constants.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 enum class OrderState : std::uint32_t {
   kFree = 0,
@@ -93,4 +93,4 @@ struct alignas(256) OrderCell {
   Atom<std::uint32_t> items[kMaxClasses];  // OrderItem
 };
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -7,9 +7,9 @@
 
 #include <atomic>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 // Stops the compiler, not the processor, from moving accesses across it.
 inline void program_order() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -12,7 +12,7 @@
 
 #include <zeropool/lib/layout_constants.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 enum class OwnerKind : std::uint32_t { kRing = 0, kThread = 1, kGrant = 2, kDaemon = 3 };
 
@@ -58,4 +58,4 @@ struct OwnerWord {
 
 static_assert(kMaxOrders < (1U << OwnerWord::kOrderBits));
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -21,7 +21,7 @@
 #include <zeropool/lib/batch_ring.hpp>
 #include <zeropool/lib/slot_transfer.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 struct ReclaimReport {
   std::uint64_t held_slots = 0;    // were with the application
@@ -231,4 +231,4 @@ class Reclaimer {
   ReclaimReport report_;
 };
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -7,7 +7,7 @@
 #include <zeropool/lib/hint_bitmap.hpp>
 #include <zeropool/lib/hint_queue.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 struct RingHintsLayout {
   std::uint64_t hot_entries_offset = 0;
@@ -35,4 +35,4 @@ struct RingHintsLayout {
   }
 };
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -16,7 +16,7 @@
 
 #include <zeropool/lib/layout_constants.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 enum class SlotState : std::uint32_t {
   kAbsent = 0,       // held by the daemon: not published, or withdrawn
@@ -103,4 +103,4 @@ struct SlotWords {
   Atom<std::uint64_t> note;
 };
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -20,7 +20,7 @@
 #include <zeropool/lib/ordering.hpp>
 #include <zeropool/lib/slot_mark.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 enum class TakeOutcome { kTaken, kEmpty, kDropped };
 
@@ -66,4 +66,4 @@ bool put_slot(Magazine<Atom>& magazine, SlotWords<Atom>* slots, std::uint32_t sl
   return true;
 }
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -3,7 +3,7 @@
 
 #include <string>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 // `given` if not empty, else $ZEROPOOL_SOCKET, else $XDG_RUNTIME_DIR/zeropool/zeropoold.sock if that exists,
 // else /run/zeropool/zeropoold.sock. Source: the environment of this process.
@@ -13,4 +13,4 @@ std::string find_socket_path(const std::string& given);
 // /tmp/zeropool-UID. Ignores $ZEROPOOL_SOCKET no more than the above: it is used when set.
 std::string default_listen_path();
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

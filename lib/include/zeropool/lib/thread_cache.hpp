@@ -14,7 +14,7 @@
 #include <zeropool/lib/slot_mark.hpp>
 #include <zeropool/lib/thread_record.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 // Count of the dummy magazine: no get finds a slot in it, no put room.
 inline constexpr std::uint32_t kDummyCount = 0xffffffffU;
@@ -44,4 +44,4 @@ struct alignas(kCacheLine) ThreadCache {
 static_assert(sizeof(RingCache<std::atomic>) == kCacheLine);
 static_assert(sizeof(ThreadCache<std::atomic>) == kCacheLine);
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

@@ -17,7 +17,7 @@
 
 #include <zeropool/lib/layout_constants.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 inline constexpr std::uint32_t kStealNone = 0;       // the thread uses its caches
 inline constexpr std::uint32_t kStealRequested = 1;  // the daemon asks whether it is idle
@@ -82,4 +82,4 @@ struct alignas(kCacheLine) ThreadRecord {
   // RingRecord rings[ring_count] follow.
 };
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

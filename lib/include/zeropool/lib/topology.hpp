@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 struct Topology {
   struct Node {
@@ -36,4 +36,4 @@ Topology read_topology(const std::string& root = "/sys/devices/system");
 // "0-3,8" -> {0, 1, 2, 3, 8}; stops at what it does not understand.
 std::vector<std::uint32_t> parse_cpu_list(const std::string& text);
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

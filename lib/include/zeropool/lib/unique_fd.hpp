@@ -4,7 +4,7 @@
 #include <unistd.h>
 #include <utility>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 class UniqueFd {
  public:
@@ -31,4 +31,4 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib

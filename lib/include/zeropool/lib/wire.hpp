@@ -14,7 +14,7 @@
 #include <zeropool/lib/layout_constants.hpp>
 #include <zeropool/lib/unique_fd.hpp>
 
-namespace zeropool::lib {
+namespace zeropool::inline v1::lib {
 
 inline constexpr std::uint32_t kWireMagic = 0x5a50574dU;  // "MWPZ"
 inline constexpr std::uint32_t kWireVersion = 1;
@@ -142,4 +142,4 @@ const Message* decode(const Received& received, MessageType type) noexcept {
   return message;
 }
 
-}  // namespace zeropool::lib
+}  // namespace zeropool::inline v1::lib
