@@ -5,10 +5,10 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <numaif.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 #include <utility>
 
@@ -18,7 +18,6 @@ namespace zeropool::daemon {
 namespace {
 
 constexpr std::uint32_t kUnbound = 0xffffffffU;
-constexpr int kPolicyBind = 2;  // MPOL_BIND
 constexpr std::size_t kMostNodes = 1024;
 constexpr std::size_t kWordBits = sizeof(unsigned long) * CHAR_BIT;
 
@@ -157,7 +156,7 @@ void CommitThread::bind(std::uint32_t node) {
   if (!bind_nodes_ || bind_refused_ || node == bound_node_ || node >= kMostNodes) return;
   std::array<unsigned long, kMostNodes / kWordBits> mask{};
   mask[node / kWordBits] = 1UL << (node % kWordBits);
-  if (::syscall(SYS_set_mempolicy, kPolicyBind, mask.data(), kMostNodes + 1) == 0) {
+  if (::set_mempolicy(MPOL_BIND, mask.data(), kMostNodes + 1) == 0) {
     bound_node_ = node;
     return;
   }
