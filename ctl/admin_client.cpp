@@ -101,7 +101,7 @@ AdminAnswer read_answer(const lib::Received& received, const std::string& path) 
         kExitFailed,
         "the daemon at " + path + " speaks another version; use the zeropoolctl that came with it");
   }
-  if (reply->code != lib::ErrorCode::kOk) {
+  if (reply->code != lib::ErrorCode::ok) {
     const std::string sentence(lib::text_of(reply->sentence));
     return failed(kExitFailed, sentence.empty() ? lib::error_name(reply->code) : sentence);
   }

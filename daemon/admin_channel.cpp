@@ -56,18 +56,18 @@ bool answer_admin_request(Daemon& daemon, int socket, const Peer& peer,
   std::string sentence;
   lib::UniqueFd document;
   if (!allowed(daemon, peer, command)) {
-    reply.code = ErrorCode::kAccessDenied;
+    reply.code = ErrorCode::access_denied;
     sentence = "user " + std::to_string(peer.uid) + " may not ask for '" + printable(command) +
                "': ask as root or as the user that zeropoold runs as";
   } else {
     spdlog::debug("admin: {} from uid {}", printable(command), peer.uid);
     const std::string text = admin_reply_document(
         daemon, command, std::string(lib::text_of(request.argument)), reply.code, sentence);
-    if (reply.code == ErrorCode::kOk) {
+    if (reply.code == ErrorCode::ok) {
       document = sealed_document(text);
       reply.document_bytes = text.size();
       if (!document) {
-        reply.code = ErrorCode::kSystem;
+        reply.code = ErrorCode::system;
         sentence = std::string("memfd_create: ") + std::strerror(errno);
       }
     }

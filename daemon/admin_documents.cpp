@@ -21,7 +21,7 @@ constexpr std::array<std::string_view, 6> kCommands = {"status", "pools", "clien
 constexpr int kAuditLooks = 3;
 
 struct Refusal {
-  lib::ErrorCode code = lib::ErrorCode::kOk;
+  lib::ErrorCode code = lib::ErrorCode::ok;
   std::string sentence;
 };
 
@@ -34,7 +34,7 @@ std::vector<Pool*> chosen_pools(Daemon& daemon, const std::string& name, Refusal
     known += (known.empty() ? "" : ", ") + pool->memory->name();
   }
   if (chosen.empty()) {
-    refusal = {lib::ErrorCode::kNoSuchPool,
+    refusal = {lib::ErrorCode::no_such_pool,
                "there is no pool " + quote(name) + "; there are: " + known};
   }
   return chosen;
@@ -103,7 +103,7 @@ nlohmann::json clients(Daemon& daemon) {
 nlohmann::json reload(Daemon& daemon, Refusal& refusal) {
   std::string why;
   if (!daemon.reload(why)) {
-    refusal = {lib::ErrorCode::kInvalidArgument,
+    refusal = {lib::ErrorCode::invalid_argument,
                why.empty() ? "the configuration was refused; see the daemon's log" : why};
   }
   return reload_document(why);
@@ -115,7 +115,7 @@ Refusal unknown_command(const std::string& command) {
   if (const auto near = nearest_key(command, kCommands)) {
     sentence += " (did you mean " + std::string(*near) + "?)";
   }
-  return {lib::ErrorCode::kInvalidArgument, sentence};
+  return {lib::ErrorCode::invalid_argument, sentence};
 }
 
 bool takes_pool(std::string_view command) { return command == "trim" || command == "audit"; }
@@ -130,7 +130,7 @@ std::string admin_reply_document(Daemon& daemon, const std::string& command,
   if (std::find(kCommands.begin(), kCommands.end(), command) == kCommands.end()) {
     refusal = unknown_command(command);
   } else if (!argument.empty() && !takes_pool(command)) {
-    refusal = {lib::ErrorCode::kInvalidArgument, command + " takes no argument"};
+    refusal = {lib::ErrorCode::invalid_argument, command + " takes no argument"};
   } else if (command == "status") {
     document = status_document(daemon.statistics(), AdminClock::now());
   } else if (command == "pools") {
@@ -146,7 +146,7 @@ std::string admin_reply_document(Daemon& daemon, const std::string& command,
   }
   code = refusal.code;
   sentence = refusal.sentence;
-  return code == lib::ErrorCode::kOk ? document_text(document) : std::string{};
+  return code == lib::ErrorCode::ok ? document_text(document) : std::string{};
 }
 
 }  // namespace zeropool::daemon

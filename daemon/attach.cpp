@@ -56,7 +56,7 @@ bool other_wire_version(const lib::Received& message, lib::AttachReply& reply) {
   if (message.bytes.size() < sizeof(header)) return false;
   std::memcpy(&header, message.bytes.data(), sizeof(header));
   if (header.magic != lib::kWireMagic || header.version == lib::kWireVersion) return false;
-  reply = attach_refusal(ErrorCode::kVersionMismatch,
+  reply = attach_refusal(ErrorCode::version_mismatch,
                          versions("wire", header.version, lib::kWireVersion));
   return true;
 }
@@ -71,33 +71,33 @@ AttachOutcome attach(const std::vector<std::unique_ptr<PoolService>>& pools, Cli
   };
   const auto* request = lib::decode<lib::AttachRequest>(message, lib::MessageType::kAttach);
   if (request == nullptr) {
-    return refuse(ErrorCode::kProtocol, "the message is not a whole attach request");
+    return refuse(ErrorCode::protocol, "the message is not a whole attach request");
   }
   if (request->layout_version != lib::kLayoutVersion) {
-    return refuse(ErrorCode::kVersionMismatch,
+    return refuse(ErrorCode::version_mismatch,
                   versions("layout", request->layout_version, lib::kLayoutVersion));
   }
   if (request->layout_hash != lib::layout_hash()) {
-    return refuse(ErrorCode::kVersionMismatch,
+    return refuse(ErrorCode::version_mismatch,
                   versions("layout", request->layout_version, lib::kLayoutVersion) +
                       " (the builds lay it out differently)");
   }
   const std::string pool_name(lib::text_of(request->pool_name));
   PoolService* service = find_pool(pools, pool_name);
-  if (service == nullptr) return refuse(ErrorCode::kNoSuchPool, no_such_pool(pools, pool_name));
+  if (service == nullptr) return refuse(ErrorCode::no_such_pool, no_such_pool(pools, pool_name));
   PoolMemory& memory = *service->pool().memory;
   if (!service->access().allows(peer)) {
-    return refuse(ErrorCode::kAccessDenied, "user " + std::to_string(peer.uid) +
+    return refuse(ErrorCode::access_denied, "user " + std::to_string(peer.uid) +
                                                 " may not open pool '" + memory.name() +
                                                 "': add the user or one of its groups to pools." +
                                                 memory.name() + ".access, and reload");
   }
   std::string why;
   lib::UniqueFd pidfd = peer_pidfd(socket, peer, message.fds, connected_ns, why);
-  if (!pidfd) return refuse(ErrorCode::kSystem, why);
+  if (!pidfd) return refuse(ErrorCode::system, why);
 
   const std::string name = printable(lib::text_of(request->client_name), lib::kClientNameBytes - 1);
-  ErrorCode code = ErrorCode::kOk;
+  ErrorCode code = ErrorCode::ok;
   const AttachedClient* client = clients.admit(*service, peer, name, std::move(pidfd), code, why);
   if (client == nullptr) return refuse(code, why);
 

@@ -54,7 +54,7 @@ const AttachedClient* Clients::admit(PoolService& service, const Peer& peer,
   client.pid = peer.pid;
   client.name = name;
   client.pidfd = std::move(pidfd);
-  code = ErrorCode::kTooManyClients;
+  code = ErrorCode::too_many_clients;
   why = "the daemon serves " + std::to_string(clients_.size()) +
         " clients, as many as limits.clients allows; raise it";
   if (clients_.size() >= limit_) return nullptr;
@@ -78,7 +78,7 @@ const AttachedClient* Clients::admit(PoolService& service, const Peer& peer,
         gone_(id);
       });
   if (!watched) {
-    code = ErrorCode::kSystem;
+    code = ErrorCode::system;
     why = std::string("the daemon cannot watch the client: ") + std::strerror(errno);
     service.free_record(client.record);
     return nullptr;
@@ -93,7 +93,7 @@ const AttachedClient* Clients::admit(PoolService& service, const Peer& peer,
   service.pool().clients.push_back(ClientInfo{client.id, client.epoch, client.record, client.pid,
                                               peer.uid, client.name, monotonic_ns(), false});
   service.watch_leases();
-  code = ErrorCode::kOk;
+  code = ErrorCode::ok;
   why.clear();
   return &clients_.emplace(id, std::move(client)).first->second;
 }

@@ -1,5 +1,6 @@
 // How the daemon comes up: memory, pools, socket, HTTP; and what it says about it.
 
+#include <algorithm>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,6 +36,11 @@ std::string describe_pages(lib::PageKind kind) {
     case lib::PageKind::kSmall4KiB: return "4KiB";
   }
   return "?";
+}
+
+// A record a thread, and one a client for the cache that its further threads share.
+std::uint32_t thread_records(const LimitsConfig& limits) {
+  return std::min(limits.threads + limits.clients, lib::kMaxThreads);
 }
 
 // Keys that are understood and kept, and that this version does nothing with: nobody shall rely on them.
@@ -112,7 +118,7 @@ bool Daemon::open_pool(const PoolConfig& config, std::string& why) {
   auto pool = std::make_unique<Pool>();
   pool->config = config;
   pool->memory = PoolMemory::create(
-      config, limit_of(config), config_.limits.clients, config_.limits.threads,
+      config, limit_of(config), config_.limits.clients, thread_records(config_.limits),
       MemoryServices{*budget_, *ledger_, *commits_, topology_, config_.pages.size}, why);
   if (!pool->memory) return false;
   const Pool* wants = pool.get();

@@ -18,8 +18,8 @@ namespace {
 
 // There from the start, so that the first one is seen as an increase.
 constexpr lib::ErrorCode kExpectedRejections[] = {
-    lib::ErrorCode::kAccessDenied, lib::ErrorCode::kNoSuchPool, lib::ErrorCode::kTooManyClients,
-    lib::ErrorCode::kVersionMismatch, lib::ErrorCode::kProtocol};
+    lib::ErrorCode::access_denied, lib::ErrorCode::no_such_pool, lib::ErrorCode::too_many_clients,
+    lib::ErrorCode::version_mismatch, lib::ErrorCode::protocol};
 
 void add_rejections(MetricSheet& sheet, const DaemonStatistics& statistics) {
   MetricSheet::Family family =

@@ -74,7 +74,7 @@ void OrderDesk::take_up(std::uint32_t cell) {
     ++pool_.counters.repairs;
     return;
   }
-  if (code != ErrorCode::kOk) {
+  if (code != ErrorCode::ok) {
     refuse(order, code);
     return;
   }
@@ -100,7 +100,7 @@ void OrderDesk::serve() {
     if (!done && starving) note_starving(*order);
     if (!done && hooks_.now_ns() >= order->deadline_ns &&
         hooks_.now_ns() - order->deadline_ns >= kGraceNs) {
-      refuse(*order, order->starved ? ErrorCode::kBudgetExhausted : ErrorCode::kTimedOut);
+      refuse(*order, order->starved ? ErrorCode::budget_exhausted : ErrorCode::timed_out);
       done = true;
     }
     if (done) {
@@ -188,7 +188,7 @@ bool OrderDesk::hand_over(const Order& order, OrderClaim& claim) {
     return false;
   }
   shared.first_granted.store(first, kRelaxed);
-  shared.refusal.store(static_cast<std::uint32_t>(ErrorCode::kOk), kRelaxed);
+  shared.refusal.store(static_cast<std::uint32_t>(ErrorCode::ok), kRelaxed);
   std::uint64_t expected = order.word.word;
   if (!shared.word.compare_exchange_strong(expected,
                                            order.word.with_state(OrderState::kGranted).word,
@@ -233,7 +233,7 @@ void OrderDesk::note_starving(Order& order) {
   order.starved = true;
   pool_.memory->view()
       .order(order.cell)
-      .refusal.store(static_cast<std::uint32_t>(ErrorCode::kBudgetExhausted), kRelaxed);
+      .refusal.store(static_cast<std::uint32_t>(ErrorCode::budget_exhausted), kRelaxed);
 }
 
 void OrderDesk::press(Order& order) {

@@ -24,17 +24,17 @@ bool over_quota(const Pool& pool, const Order& order, std::uint64_t bytes) {
 
 ErrorCode check(const Pool& pool, Order& order) {
   const lib::PoolShape& shape = pool.memory->plan().shape;
-  if (order.arena >= shape.arenas.size()) return ErrorCode::kInvalidArgument;
+  if (order.arena >= shape.arenas.size()) return ErrorCode::invalid_argument;
   std::uint64_t bytes = 0;
   for (const lib::OrderItem item : order.items) {
     if (item.cls() >= shape.class_bytes.size() || item.count() == 0) {
-      return ErrorCode::kInvalidArgument;
+      return ErrorCode::invalid_argument;
     }
     bytes += item.count() * shape.class_bytes[item.cls()];  // at most 32 * 2^26 * 2^30: fits
     order.classes |= 1U << item.cls();
   }
-  if (bytes > pool.memory->account().limit_bytes) return ErrorCode::kTooLarge;
-  return over_quota(pool, order, bytes) ? ErrorCode::kQuotaExceeded : ErrorCode::kOk;
+  if (bytes > pool.memory->account().limit_bytes) return ErrorCode::too_large;
+  return over_quota(pool, order, bytes) ? ErrorCode::quota_exceeded : ErrorCode::ok;
 }
 
 }  // namespace
@@ -56,7 +56,7 @@ ErrorCode read_order(const Pool& pool, std::uint32_t cell, lib::OrderWord word,
   order.deadline_ns = shared.deadline_ns.load(kRelaxed);
   order.posted_ns = std::min(shared.posted_ns.load(kRelaxed), now_ns);
   const std::uint32_t count = shared.item_count.load(kRelaxed);
-  if (count == 0 || count > lib::kMaxClasses) return ErrorCode::kInvalidArgument;
+  if (count == 0 || count > lib::kMaxClasses) return ErrorCode::invalid_argument;
   for (std::uint32_t i = 0; i < count; ++i) {
     order.items.push_back(lib::OrderItem{shared.items[i].load(kRelaxed)});
   }

@@ -172,7 +172,7 @@ void PoolService::stop() {
   pool_.memory->header().daemon_state.store(static_cast<std::uint32_t>(lib::DaemonState::kStopping),
                                             std::memory_order_release);
   pool_.orders->look_everywhere();
-  pool_.orders->refuse_all(lib::ErrorCode::kStopping);
+  pool_.orders->refuse_all(lib::ErrorCode::stopping);
 }
 
 }  // namespace zeropool::daemon

@@ -58,7 +58,7 @@ void Sessions::accept_some() {
 
 // Out of descriptors or memory: the connections wait in the socket's queue.
 void Sessions::pause_accepting() {
-  ++rejections_[lib::error_name(ErrorCode::kSystem)];
+  ++rejections_[lib::error_name(ErrorCode::system)];
   if (gate_.open(monotonic_ns())) spdlog::error("cannot accept a client: {}", std::strerror(errno));
   loop_.unwatch(listener_->fd());
   pause_timer_ = loop_.after(100ms, [this] {
@@ -74,13 +74,13 @@ void Sessions::admit(lib::UniqueFd fd) {
   session.connected_ns = session.heard_ns = monotonic_ns();
   std::string why;
   if (!read_peer(number, session.peer, why)) {
-    reject(session, ErrorCode::kSystem, why, true);
+    reject(session, ErrorCode::system, why, true);
     return;
   }
   if (pending_.size() >= pending_limit_) read(pending_.front());  // it may have spoken just now
   while (!pending_.empty() && pending_.size() >= pending_limit_) {
     const int oldest = pending_.front();
-    reject(sessions_.at(oldest), ErrorCode::kTooManyClients,
+    reject(sessions_.at(oldest), ErrorCode::too_many_clients,
            "too many connections have not attached yet (limits.pending_attaches); try again", true);
     close(oldest);
   }
@@ -109,7 +109,7 @@ bool Sessions::handle(Session& session, lib::Received& message) {
   if (message.outcome == ReceiveOutcome::kClosed) return false;
   if (message.outcome != ReceiveOutcome::kMessage) {
     if (message.error == 0) {
-      reject(session, ErrorCode::kProtocol,
+      reject(session, ErrorCode::protocol,
              "the message is too long, or brings too many descriptors", true);
     }
     return false;
@@ -131,7 +131,7 @@ bool Sessions::handle(Session& session, lib::Received& message) {
       lib::decode<lib::AttachRequest>(message, lib::MessageType::kAttach) != nullptr) {
     return handle_attach(session, message);
   }
-  reject(session, ErrorCode::kProtocol,
+  reject(session, ErrorCode::protocol,
          session.client == 0 ? "the first message must be a whole attach request"
                              : "an attached client may only detach, or administer",
          true);
@@ -141,7 +141,7 @@ bool Sessions::handle(Session& session, lib::Received& message) {
 bool Sessions::handle_attach(Session& session, lib::Received& message) {
   const AttachOutcome outcome =
       hooks_.attach(session.fd.get(), session.peer, message, session.connected_ns);
-  if (outcome.reply.code != ErrorCode::kOk) {
+  if (outcome.reply.code != ErrorCode::ok) {
     reject(session, outcome.reply.code, std::string(lib::text_of(outcome.reply.sentence)), true);
     return false;
   }
@@ -149,7 +149,7 @@ bool Sessions::handle_attach(Session& session, lib::Received& message) {
                          outcome.fds.data(), outcome.fds.size())) {
     const std::string why = std::strerror(errno);
     hooks_.detach(outcome.client_id);  // it has got nothing
-    reject(session, ErrorCode::kSystem, "the answer could not be sent: " + why, false);
+    reject(session, ErrorCode::system, "the answer could not be sent: " + why, false);
     return false;
   }
   session.client = outcome.client_id;
@@ -213,7 +213,7 @@ void Sessions::drop_silent() {
   while (!pending_.empty()) {
     const Session& oldest = sessions_.at(pending_.front());
     if (now - oldest.heard_ns < static_cast<std::uint64_t>(kPatience.count())) break;
-    reject(oldest, ErrorCode::kTimedOut, "nothing was said for 5 s", true);
+    reject(oldest, ErrorCode::timed_out, "nothing was said for 5 s", true);
     close(pending_.front());
   }
   arm();

@@ -29,7 +29,7 @@ Access::Access(Attachment& attachment) noexcept {
       cache_ = attachment.overflow;
       if (cache_ == nullptr) {
         overflow_lock_.reset();
-        code_ = fail(ErrorCode::kTooManyClients, kNoRecords);
+        code_ = fail(ErrorCode::too_many_clients, kNoRecords);
         return;
       }
     }

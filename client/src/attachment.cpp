@@ -121,7 +121,7 @@ int attach_locked(Attachment& attachment) noexcept {
   if (attachment.attached()) return 0;
   drop_inherited(attachment);
   Attached attached = attach(attachment.wish);
-  if (attached.code != ErrorCode::kOk) return fail(attached.code, attached.sentence);
+  if (attached.code != ErrorCode::ok) return fail(attached.code, attached.sentence);
   register_membarrier();
   take_up(attachment, std::move(attached));
   attachment.closing.store(false, std::memory_order_relaxed);
@@ -235,14 +235,14 @@ Attachment* find_attachment(const AttachWish& wish) noexcept {
 int open_attachment(const AttachWish& wish, Attachment*& opened) noexcept {
   on_thread_exit(&thread_exits);
   if (registry().lock == nullptr)
-    return fail(ErrorCode::kSystem, "no memory for the library's own state");
+    return fail(ErrorCode::system, "no memory for the library's own state");
   Attachment* attachment = nullptr;
   {
     Locked registry_lock(*registry().lock);
     attachment = find_attachment(wish);
     if (attachment == nullptr) {
-      return fail(ErrorCode::kSystem, "this process has " + std::to_string(kMaxPools) +
-                                          " pools open already, or no memory: close one");
+      return fail(ErrorCode::system, "this process has " + std::to_string(kMaxPools) +
+                                         " pools open already, or no memory: close one");
     }
     ++attachment->handles;
   }
@@ -259,7 +259,10 @@ int open_attachment(const AttachWish& wish, Attachment*& opened) noexcept {
     for (ClientCache* cache : attachment->caches) {
       lib::SharedRingRecord* rings = lib::ControlView::rings_of(*cache->hot.record);
       for (std::uint32_t r = 0; r < attachment->rings.size(); ++r) {
-        rings[r].limit.store(attachment->rings[r].view.magazine_slots, std::memory_order_relaxed);
+        const RingSetup& ring = attachment->rings[r];
+        rings[r].limit.store(std::min(ring.descriptor->put_limit.load(std::memory_order_relaxed),
+                                      ring.view.magazine_slots),
+                             std::memory_order_relaxed);
       }
     }
   }

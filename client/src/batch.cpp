@@ -101,14 +101,14 @@ std::size_t get_many(Attachment& attachment, std::size_t bytes, std::size_t coun
 int get_batch(Attachment& attachment, const std::size_t* bytes, std::size_t count,
               zp_buffer* buffers) noexcept {
   for (std::size_t i = 0; i < count; ++i) buffers[i] = zp_buffer{};
-  if (count == 0) return fail(ErrorCode::kInvalidSize, "a batch has at least one size");
+  if (count == 0) return fail(ErrorCode::invalid_size, "a batch has at least one size");
   if (const int code = ensure_attached(attachment); code != 0) return code;
   OrderWants wants;
   for (std::size_t i = 0; i < count; ++i) {
     if (!attachment.lookup.serves(bytes[i])) return refuse_size(attachment, bytes[i]);
     std::uint32_t& wanted = wants.count[attachment.lookup.class_of(bytes[i])];
     if (++wanted > lib::OrderItem::kMaxCount) {
-      return fail(ErrorCode::kTooLarge, "a batch has at most 2^26 buffers of one class");
+      return fail(ErrorCode::too_large, "a batch has at most 2^26 buffers of one class");
     }
   }
   const std::int64_t deadline = deadline_of(attachment, detail::kWaitAsPool);

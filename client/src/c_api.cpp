@@ -18,7 +18,7 @@ namespace {
 using namespace zeropool::client;
 namespace detail = zeropool::v1::detail;
 
-int no_pool() noexcept { return fail(ErrorCode::kInvalidArgument, "the pool is not open"); }
+int no_pool() noexcept { return fail(ErrorCode::invalid_argument, "the pool is not open"); }
 
 zp_pool* c_pool(Attachment& attachment) noexcept {
   return reinterpret_cast<zp_pool*>(static_cast<detail::PoolState*>(&attachment));
@@ -27,7 +27,7 @@ zp_pool* c_pool(Attachment& attachment) noexcept {
 int get_within(zp_pool* pool, std::size_t bytes, std::int64_t timeout_ns,
                zp_buffer* buffer) noexcept {
   if (buffer == nullptr)
-    return fail(ErrorCode::kInvalidArgument, "zp_get needs a place for the buffer");
+    return fail(ErrorCode::invalid_argument, "zp_get needs a place for the buffer");
   *buffer = zp_buffer{};
   if (pool == nullptr) return no_pool();
   Attachment& attachment = attachment_of(pool);
@@ -62,7 +62,7 @@ zp_handle make_handle(std::uint64_t generation, std::uint32_t ring, std::uint32_
 
 int stale(Access& access, const char* why) noexcept {
   count_up(access.cache().hot.record->stale_handles);
-  return fail(ErrorCode::kStaleHandle, why);
+  return fail(ErrorCode::stale_handle, why);
 }
 
 }  // namespace
@@ -71,13 +71,13 @@ extern "C" {
 
 int zp_open(const char* name, const zp_open_options* options, zp_pool** pool) {
   if (pool == nullptr)
-    return fail(ErrorCode::kInvalidArgument, "zp_open needs a place for the pool");
+    return fail(ErrorCode::invalid_argument, "zp_open needs a place for the pool");
   *pool = nullptr;
   AttachWish wish;
   wish.pool_name = name == nullptr ? "" : name;
   if (options != nullptr) {
     if (options->struct_bytes != sizeof(zp_open_options)) {
-      return fail(ErrorCode::kInvalidArgument,
+      return fail(ErrorCode::invalid_argument,
                   "zp_open_options.struct_bytes must be sizeof(zp_open_options)");
     }
     if (options->socket != nullptr) wish.socket = options->socket;
@@ -94,7 +94,7 @@ int zp_open(const char* name, const zp_open_options* options, zp_pool** pool) {
 int zp_open_fd(const char* socket) {
   const std::string path = zeropool::lib::find_socket_path(socket == nullptr ? "" : socket);
   zeropool::lib::UniqueFd fd = connect_socket(path);
-  if (!fd) fail(ErrorCode::kNoDaemon, no_daemon_sentence(path, errno));
+  if (!fd) fail(ErrorCode::no_daemon, no_daemon_sentence(path, errno));
   return fd.release();
 }
 
@@ -132,7 +132,7 @@ int zp_put_ptr(zp_pool* pool, const void* data) {
   if (pool == nullptr) return no_pool();
   Attachment& attachment = attachment_of(pool);
   if (!attachment.attached())
-    return fail(ErrorCode::kWrongProcess, "this process has no buffer of the pool");
+    return fail(ErrorCode::wrong_process, "this process has no buffer of the pool");
   const auto* at = static_cast<const std::byte*>(data);
   for (std::uint32_t r = 0; r < attachment.rings.size(); ++r) {
     const RingSetup& ring = attachment.rings[r];
@@ -145,20 +145,20 @@ int zp_put_ptr(zp_pool* pool, const void* data) {
     const zeropool::lib::Mark mark{ring.view.slots[slot].mark.load(std::memory_order_relaxed)};
     return put_one(attachment, detail::make_buffer_word(mark, r, attachment.incarnation), slot);
   }
-  return fail(ErrorCode::kNotHeld, "this address is in no buffer of the pool");
+  return fail(ErrorCode::not_held, "this address is in no buffer of the pool");
 }
 
 int zp_get_batch(zp_pool* pool, const size_t* bytes, size_t count, zp_buffer* buffers) {
   if (pool == nullptr) return no_pool();
   if (count > 0 && (bytes == nullptr || buffers == nullptr)) {
-    return fail(ErrorCode::kInvalidArgument, "zp_get_batch needs sizes and places for the buffers");
+    return fail(ErrorCode::invalid_argument, "zp_get_batch needs sizes and places for the buffers");
   }
   return get_batch(attachment_of(pool), bytes, count, buffers);
 }
 
 size_t zp_get_many(zp_pool* pool, size_t bytes, size_t count, zp_buffer* buffers) {
   if (pool == nullptr || (count > 0 && buffers == nullptr)) {
-    fail(ErrorCode::kInvalidArgument, "zp_get_many needs an open pool and places for the buffers");
+    fail(ErrorCode::invalid_argument, "zp_get_many needs an open pool and places for the buffers");
     return 0;
   }
   return get_many(attachment_of(pool), bytes, count, buffers);
@@ -170,13 +170,13 @@ void zp_put_batch(zp_buffer* buffers, size_t count) {
 
 int zp_release(zp_buffer* buffer, uint32_t receiver, zp_handle* handle) {
   if (buffer == nullptr || handle == nullptr || buffer->data == nullptr) {
-    return fail(ErrorCode::kInvalidArgument,
+    return fail(ErrorCode::invalid_argument,
                 "zp_release needs a held buffer and a place for the handle");
   }
   *handle = zp_handle{};
   Attachment& attachment = attachment_of(buffer->pool);
   if (receiver > zeropool::lib::kMaxClientId) {
-    return fail(ErrorCode::kInvalidArgument, "the receiver is a zp_client_id(), or 0");
+    return fail(ErrorCode::invalid_argument, "the receiver is a zp_client_id(), or 0");
   }
   if (const int code = check_incarnation(attachment, buffer->word); code != 0) return code;
   const std::uint32_t ring = detail::ring_of(buffer->word);
@@ -202,7 +202,7 @@ int zp_release(zp_buffer* buffer, uint32_t receiver, zp_handle* handle) {
 
 int zp_adopt(zp_pool* pool, zp_handle handle, zp_buffer* buffer) {
   if (buffer == nullptr)
-    return fail(ErrorCode::kInvalidArgument, "zp_adopt needs a place for the buffer");
+    return fail(ErrorCode::invalid_argument, "zp_adopt needs a place for the buffer");
   *buffer = zp_buffer{};
   if (pool == nullptr) return no_pool();
   Attachment& attachment = attachment_of(pool);

@@ -45,7 +45,7 @@ lib::AttachRequest make_request(const AttachWish& wish) {
 Attached map_reply(const lib::AttachReply& reply, lib::Received& received) {
   if (reply.arena_count == 0 || reply.arena_count > lib::kMaxArenas ||
       received.fds.size() != std::size_t{reply.arena_count} + 3) {
-    return failed(ErrorCode::kProtocol, "zeropoold answered the attach without the segments");
+    return failed(ErrorCode::protocol, "zeropoold answered the attach without the segments");
   }
   Attached attached;
   attached.client_id = reply.client_id;
@@ -56,22 +56,22 @@ Attached map_reply(const lib::AttachReply& reply, lib::Received& received) {
   std::string why;
   attached.control =
       lib::map_segment(received.fds[0].get(), reply.control_bytes, lib::kHugePage, why);
-  if (!attached.control) return failed(ErrorCode::kSystem, why);
+  if (!attached.control) return failed(ErrorCode::system, why);
   why = lib::check_control_segment(attached.control.data(), attached.control.size());
-  if (!why.empty()) return failed(ErrorCode::kVersionMismatch, why);
+  if (!why.empty()) return failed(ErrorCode::version_mismatch, why);
   const auto& header = *reinterpret_cast<const lib::ControlHeader*>(attached.control.data());
   if (header.arena_count != reply.arena_count) {
-    return failed(ErrorCode::kProtocol, "zeropoold's answer and its control segment disagree");
+    return failed(ErrorCode::protocol, "zeropoold's answer and its control segment disagree");
   }
   const auto* arenas =
       reinterpret_cast<const lib::ArenaEntry*>(attached.control.data() + header.arenas_offset);
   for (std::uint32_t a = 0; a < reply.arena_count; ++a) {
     if (arenas[a].segment_bytes > reply.arena_bytes[a]) {
-      return failed(ErrorCode::kProtocol, "zeropoold sent a data segment that is too short");
+      return failed(ErrorCode::protocol, "zeropoold sent a data segment that is too short");
     }
     attached.data.push_back(
         lib::map_segment(received.fds[3 + a].get(), reply.arena_bytes[a], lib::kGiantPage, why));
-    if (!attached.data.back()) return failed(ErrorCode::kSystem, why);
+    if (!attached.data.back()) return failed(ErrorCode::system, why);
   }
   return attached;
 }
@@ -109,7 +109,7 @@ lib::UniqueFd connect_socket(const std::string& path) {
 Attached attach(const AttachWish& wish) {
   if (wish.pool_name.size() >= lib::kPoolNameBytes) {
     return failed(
-        ErrorCode::kInvalidArgument,
+        ErrorCode::invalid_argument,
         "a pool's name has at most " + std::to_string(lib::kPoolNameBytes - 1) + " bytes");
   }
   const std::string path = lib::find_socket_path(wish.socket);
@@ -118,38 +118,38 @@ Attached attach(const AttachWish& wish) {
   if (!socket) {
     const int error = errno;
     if (error == EACCES) {
-      return failed(ErrorCode::kAccessDenied,
+      return failed(ErrorCode::access_denied,
                     "no permission to connect to " + path +
                         ": join the group of the socket, or ask its operator");
     }
-    return failed(ErrorCode::kNoDaemon, no_daemon_sentence(path, error));
+    return failed(ErrorCode::no_daemon, no_daemon_sentence(path, error));
   }
   const lib::AttachRequest request = make_request(wish);
   const lib::UniqueFd pidfd = own_pidfd();
   const int fd = pidfd.get();
   if (!lib::send_message(socket.get(), &request, sizeof(request), &fd, pidfd ? 1 : 0)) {
-    return failed(ErrorCode::kNoDaemon, no_daemon_sentence(path, errno));
+    return failed(ErrorCode::no_daemon, no_daemon_sentence(path, errno));
   }
   const std::int64_t timeout_ns = wish.timeout_ns > 0 ? wish.timeout_ns : kDefaultTimeoutNs;
   lib::Received received =
       lib::receive_message(socket.get(), static_cast<int>((timeout_ns + 999'999) / 1'000'000));
   if (received.outcome == lib::ReceiveOutcome::kTimedOut) {
-    return failed(ErrorCode::kTimedOut, "zeropoold at " + path + " did not answer the attach in " +
+    return failed(ErrorCode::timed_out, "zeropoold at " + path + " did not answer the attach in " +
                                             std::to_string(timeout_ns / 1'000'000) +
                                             " ms: is it busy or stopped?");
   }
   if (received.outcome != lib::ReceiveOutcome::kMessage) {
-    return failed(ErrorCode::kNoDaemon,
+    return failed(ErrorCode::no_daemon,
                   no_daemon_sentence(path, received.error != 0 ? received.error : ECONNRESET));
   }
   const auto* reply = lib::decode<lib::AttachReply>(received, lib::MessageType::kAttachReply);
   if (reply == nullptr) {
-    return failed(ErrorCode::kVersionMismatch,
+    return failed(ErrorCode::version_mismatch,
                   "what answers at " + path + " does not speak this library's protocol (version " +
                       std::to_string(lib::kWireVersion) +
                       "): install zeropoold of the same version");
   }
-  if (reply->code != ErrorCode::kOk)
+  if (reply->code != ErrorCode::ok)
     return failed(reply->code, std::string(lib::text_of(reply->sentence)));
   Attached attached = map_reply(*reply, received);
   attached.socket = std::move(socket);

@@ -22,7 +22,7 @@ struct AttachWish {
 };
 
 struct Attached {
-  lib::ErrorCode code = lib::ErrorCode::kOk;
+  lib::ErrorCode code = lib::ErrorCode::ok;
   std::string sentence;
   std::string socket_path;
   std::uint32_t client_id = 0;

@@ -46,15 +46,15 @@ bool take_near(Attachment& attachment, Access& access, std::uint32_t cls, std::u
 void count_failure(Access& access, std::uint32_t ring, ErrorCode code) noexcept {
   lib::FailureReason reason = lib::FailureReason::kOther;
   switch (code) {
-    case ErrorCode::kBudgetExhausted: reason = lib::FailureReason::kBudgetExhausted; break;
-    case ErrorCode::kQuotaExceeded: reason = lib::FailureReason::kQuotaExceeded; break;
-    case ErrorCode::kTimedOut: reason = lib::FailureReason::kTimedOut; break;
-    case ErrorCode::kWouldWait: reason = lib::FailureReason::kWouldWait; break;
-    case ErrorCode::kNoDaemon:
-    case ErrorCode::kStopping: reason = lib::FailureReason::kNoDaemon; break;
-    case ErrorCode::kTooManyOrders: reason = lib::FailureReason::kTooManyOrders; break;
-    case ErrorCode::kTooLarge:
-    case ErrorCode::kInvalidSize: reason = lib::FailureReason::kInvalidSize; break;
+    case ErrorCode::budget_exhausted: reason = lib::FailureReason::kBudgetExhausted; break;
+    case ErrorCode::quota_exceeded: reason = lib::FailureReason::kQuotaExceeded; break;
+    case ErrorCode::timed_out: reason = lib::FailureReason::kTimedOut; break;
+    case ErrorCode::would_wait: reason = lib::FailureReason::kWouldWait; break;
+    case ErrorCode::no_daemon:
+    case ErrorCode::stopping: reason = lib::FailureReason::kNoDaemon; break;
+    case ErrorCode::too_many_orders: reason = lib::FailureReason::kTooManyOrders; break;
+    case ErrorCode::too_large:
+    case ErrorCode::invalid_size: reason = lib::FailureReason::kInvalidSize; break;
     default: break;
   }
   count_up(access.ops().record(ring).failures[static_cast<std::uint32_t>(reason)]);
@@ -64,18 +64,18 @@ int refuse_size(Attachment& attachment, std::size_t bytes) noexcept {
   {
     Access access(attachment);
     if (access.code() == 0)
-      count_failure(access, 0, bytes == 0 ? ErrorCode::kInvalidSize : ErrorCode::kTooLarge);
+      count_failure(access, 0, bytes == 0 ? ErrorCode::invalid_size : ErrorCode::too_large);
   }
   if (bytes == 0)
-    return fail(ErrorCode::kInvalidSize, "a buffer has at least 1 byte, 0 were asked for");
-  return fail(ErrorCode::kTooLarge, "pool " + attachment.wish.pool_name + ": " + size_text(bytes) +
+    return fail(ErrorCode::invalid_size, "a buffer has at least 1 byte, 0 were asked for");
+  return fail(ErrorCode::too_large, "pool " + attachment.wish.pool_name + ": " + size_text(bytes) +
                                         " is more than its largest class, " +
                                         size_text(attachment.lookup.largest_bytes) +
                                         ": add a class to the pool in zeropoold.yaml");
 }
 
 int would_wait(Attachment& attachment) noexcept {
-  return fail(ErrorCode::kWouldWait,
+  return fail(ErrorCode::would_wait,
               "pool " + attachment.wish.pool_name + ": no buffer at hand without waiting");
 }
 
@@ -105,7 +105,7 @@ int get_one(Attachment& attachment, std::size_t bytes, std::int64_t timeout_ns, 
       if (take_near(attachment, access, cls, node, taken)) return 0;
       arena = access.cache().arena;
       if (timeout_ns == detail::kNeverWait) {
-        count_failure(access, home_ring(attachment, access.cache(), cls), ErrorCode::kWouldWait);
+        count_failure(access, home_ring(attachment, access.cache(), cls), ErrorCode::would_wait);
         return would_wait(attachment);
       }
     }
@@ -115,7 +115,7 @@ int get_one(Attachment& attachment, std::size_t bytes, std::int64_t timeout_ns, 
       while (a < attachment.arenas.size() && attachment.arenas[a].node != node) ++a;
       if (a == attachment.arenas.size()) {
         return fail(
-            ErrorCode::kInvalidArgument,
+            ErrorCode::invalid_argument,
             "pool " + attachment.wish.pool_name + " has no memory on node " + std::to_string(node));
       }
       arena = a;
@@ -149,7 +149,7 @@ zp_v1_slot zp_v1_get_slow(zp_pool* pool, std::size_t bytes, std::int64_t timeout
   using namespace zeropool::client;
   if (pool == nullptr) {
     return {0,
-            static_cast<std::uint64_t>(fail(ErrorCode::kInvalidArgument, "the pool is not open"))};
+            static_cast<std::uint64_t>(fail(ErrorCode::invalid_argument, "the pool is not open"))};
   }
   Attachment& attachment = attachment_of(pool);
   Taken taken;

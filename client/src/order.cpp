@@ -79,7 +79,7 @@ int Order::why_not(ErrorCode code) const noexcept {
   const lib::ControlHeader& header = attachment_.header();
   const std::string pool = std::string("pool ") + header.pool_name;
   switch (code) {
-    case ErrorCode::kBudgetExhausted: {
+    case ErrorCode::budget_exhausted: {
       const std::uint64_t limit = header.limit_bytes.load(std::memory_order_relaxed);
       const std::uint64_t committed = header.committed_bytes.load(std::memory_order_relaxed);
       const std::string holders = holders_text(header);
@@ -90,24 +90,24 @@ int Order::why_not(ErrorCode code) const noexcept {
                             (holders.empty() ? "" : "; largest holders: " + holders) +
                             ". Give buffers back, or raise budget or limit in zeropoold.yaml");
     }
-    case ErrorCode::kTimedOut:
+    case ErrorCode::timed_out:
       return fail(code,
                   pool + ": no buffer came within the time allowed; zeropoold was still at it");
-    case ErrorCode::kNoDaemon:
+    case ErrorCode::no_daemon:
       return fail(code,
                   "zeropoold at " + attachment_.socket_path +
                       " has gone away, and the pool's ring is empty: restart it and open the pool "
                       "again; buffers that are held stay valid");
-    case ErrorCode::kStopping:
+    case ErrorCode::stopping:
       return fail(code,
                   "zeropoold at " + attachment_.socket_path +
                       " is stopping and grants nothing more; buffers that are held stay valid");
-    case ErrorCode::kTooManyOrders:
+    case ErrorCode::too_many_orders:
       return fail(code, pool + ": all order cells are in use: raise wait.orders in zeropoold.yaml");
-    case ErrorCode::kTooLarge:
+    case ErrorCode::too_large:
       return fail(code, pool + ": so much at once is more than the pool's limit of " +
                             size_text(header.limit_bytes.load(std::memory_order_relaxed)));
-    case ErrorCode::kQuotaExceeded:
+    case ErrorCode::quota_exceeded:
       return fail(code, pool + ": this client has all of its quota of " +
                             size_text(header.client_quota_bytes.load(std::memory_order_relaxed)));
     default:
@@ -139,8 +139,8 @@ int Order::take_cell(std::int64_t deadline_ns) noexcept {
     if (header.sleeping.load(std::memory_order_relaxed) != 0)
       ::eventfd_write(attachment_.doorbell.get(), 1);
     const std::int64_t now = monotonic_ns();
-    if (now >= deadline_ns) return why_not(ErrorCode::kTooManyOrders);
-    if (daemon_is_gone(now)) return why_not(ErrorCode::kNoDaemon);
+    if (now >= deadline_ns) return why_not(ErrorCode::too_many_orders);
+    if (daemon_is_gone(now)) return why_not(ErrorCode::no_daemon);
     timespec pause{0, kRetryNs};
     ::nanosleep(&pause, nullptr);
   }
@@ -151,9 +151,9 @@ int Order::place(const OrderWants& wants, std::uint32_t arena, std::uint32_t fla
   lib::ControlHeader& header = attachment_.header();
   if (header.daemon_state.load(std::memory_order_relaxed) >=
       static_cast<std::uint32_t>(lib::DaemonState::kStopping)) {
-    return why_not(ErrorCode::kStopping);
+    return why_not(ErrorCode::stopping);
   }
-  if (daemon_is_gone(monotonic_ns())) return why_not(ErrorCode::kNoDaemon);
+  if (daemon_is_gone(monotonic_ns())) return why_not(ErrorCode::no_daemon);
   if (const int code = take_cell(deadline_ns); code != 0) return code;
   lib::SharedOrderCell& cell = attachment_.view.order(number_);
   std::uint32_t items = 0;
@@ -172,7 +172,7 @@ int Order::place(const OrderWants& wants, std::uint32_t arena, std::uint32_t fla
   const lib::OrderWord posted = word_.with_state(lib::OrderState::kPosted);
   std::uint64_t expected = word_.word;
   if (!cell.word.compare_exchange_strong(expected, posted.word, std::memory_order_release)) {
-    return why_not(ErrorCode::kNoDaemon);  // the daemon freed it: it takes us for dead
+    return why_not(ErrorCode::no_daemon);  // the daemon freed it: it takes us for dead
   }
   word_ = posted;
   attachment_.view.order_hint_word(number_).fetch_or(std::uint64_t{1} << (number_ % 64),
@@ -196,7 +196,7 @@ int Order::wait(std::int64_t deadline_ns) noexcept {
       if (now_word == word_.with_state(lib::OrderState::kRefused)) {
         cell.word.store(word_.freed().word, std::memory_order_release);
       }
-      return why_not(refusal == ErrorCode::kOk ? ErrorCode::kTimedOut : refusal);
+      return why_not(refusal == ErrorCode::ok ? ErrorCode::timed_out : refusal);
     }
     const std::int64_t now = monotonic_ns();
     const bool gone = daemon_is_gone(now);
@@ -206,8 +206,8 @@ int Order::wait(std::int64_t deadline_ns) noexcept {
                                              std::memory_order_acq_rel)) {
         continue;  // answered at the last moment
       }
-      if (gone) return why_not(ErrorCode::kNoDaemon);
-      return why_not(refusal == ErrorCode::kOk ? ErrorCode::kTimedOut : refusal);
+      if (gone) return why_not(ErrorCode::no_daemon);
+      return why_not(refusal == ErrorCode::ok ? ErrorCode::timed_out : refusal);
     }
     futex_wait(cell.wake, wake, std::min(deadline_ns - now, kWaitSliceNs));
   }

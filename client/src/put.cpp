@@ -17,7 +17,7 @@ int check_incarnation(Attachment& attachment, std::uint64_t buffer_word) noexcep
     return 0;
   }
   return fail(
-      ErrorCode::kWrongProcess,
+      ErrorCode::wrong_process,
       "this buffer was inherited by fork, or its pool was closed: it is its getter's, inert here");
 }
 
@@ -33,11 +33,11 @@ int refuse_not_held(Attachment& attachment, ClientCache& cache, lib::Mark wanted
       found.generation() == wanted.generation() && found.state() == lib::SlotState::kHeld;
   if (other) {
     count_up(cache.hot.record->foreign_puts);
-    return fail(ErrorCode::kNotHeld, pool + "this buffer is held by client " +
+    return fail(ErrorCode::not_held, pool + "this buffer is held by client " +
                                          std::to_string(found.client()) + ", not by this process");
   }
   count_up(cache.hot.record->double_puts);
-  return fail(ErrorCode::kNotHeld,
+  return fail(ErrorCode::not_held,
               pool + "this buffer was put, released or reclaimed already; put it once");
 }
 

@@ -9,10 +9,10 @@
 
 namespace zeropool::client {
 
-// 0, or kNotHeld (put twice, or another's) or kWrongProcess (inherited by fork: nothing is touched).
+// 0, or not_held (put twice, or another's) or wrong_process (inherited by fork: nothing is touched).
 int put_one(Attachment& attachment, std::uint64_t buffer_word, std::uint32_t slot) noexcept;
 
-// kWrongProcess without a trace, unless the buffer belongs to this attachment of this process.
+// wrong_process without a trace, unless the buffer belongs to this attachment of this process.
 int check_incarnation(Attachment& attachment, std::uint64_t buffer_word) noexcept;
 
 // The mark that a buffer of this client must have.

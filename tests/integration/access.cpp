@@ -37,7 +37,7 @@ void become_nobody() {
 }
 
 struct Opened {
-  ErrorCode code = ErrorCode::kOk;
+  ErrorCode code = ErrorCode::ok;
   bool got = false;
   char sentence[512] = {};
 };
@@ -70,7 +70,7 @@ pools:
   open: {classes: [4KiB]}
 )");
   const Opened refused = open_as_nobody(daemon, "ours");
-  CHECK(refused.code == ErrorCode::kAccessDenied);
+  CHECK(refused.code == ErrorCode::access_denied);
   const std::string sentence = refused.sentence;
   CHECK(sentence.find("65534") != std::string::npos);
   CHECK(sentence.find("ours") != std::string::npos);
@@ -89,7 +89,7 @@ TEST_CASE("a socket that a user may not open is access_denied with its path") {
   const DaemonProcess daemon("budget: 64MiB\npools: {frames: {classes: [4KiB]}}\n");
   REQUIRE(::chmod(daemon.socket().c_str(), 0600) == 0);
   const Opened refused = open_as_nobody(daemon, "frames");
-  CHECK(refused.code == ErrorCode::kAccessDenied);
+  CHECK(refused.code == ErrorCode::access_denied);
   CHECK(std::string(refused.sentence).find(daemon.socket()) != std::string::npos);
 }
 

@@ -64,7 +64,7 @@ lib::AttachRequest good_request() {
 
 // Sends, and says how it was refused. kOk: it was not.
 struct Refused {
-  ErrorCode code = ErrorCode::kOk;
+  ErrorCode code = ErrorCode::ok;
   std::string sentence;
   bool answered = false;
 };
@@ -130,11 +130,11 @@ TEST_CASE("rubbish of every length is refused, and nobody else notices") {
         sizeof(lib::AdminRequest), 4095UL, 4096UL, 4097UL, 4800UL}) {
     for (int i = 0; i < 10; ++i) {
       for (std::uint64_t& word : words) word = random();
-      CHECK(exchange(daemon, words.data(), bytes).code == ErrorCode::kProtocol);
+      CHECK(exchange(daemon, words.data(), bytes).code == ErrorCode::protocol);
     }
   }
   const std::vector<std::byte> oversize(150000, std::byte{0x5a});
-  CHECK(exchange(daemon, oversize.data(), oversize.size()).code == ErrorCode::kProtocol);
+  CHECK(exchange(daemon, oversize.data(), oversize.size()).code == ErrorCode::protocol);
   CHECK(serves(daemon));
   CHECK(eventually([&] { return open_descriptors(daemon.pid()) == descriptors; }));
   CHECK(daemon.metric("zeropool_rejections_total", {"reason=\"protocol\""}) >= 131);
@@ -144,22 +144,22 @@ TEST_CASE("half a message, a whole one with a wrong length or type, and none at 
   DaemonProcess daemon(kConfig);
   const lib::AttachRequest request = good_request();
   for (std::size_t bytes = 1; bytes < sizeof(request); bytes += 7) {
-    CHECK(exchange(daemon, &request, bytes).code == ErrorCode::kProtocol);
+    CHECK(exchange(daemon, &request, bytes).code == ErrorCode::protocol);
   }
   for (std::uint32_t type = 0; type < 12; ++type) {
     if (type == static_cast<std::uint32_t>(lib::MessageType::kAttach)) continue;
     lib::AttachRequest other = request;
     other.header.type = static_cast<lib::MessageType>(type);
-    CHECK(exchange(daemon, &other, sizeof(other)).code == ErrorCode::kProtocol);
+    CHECK(exchange(daemon, &other, sizeof(other)).code == ErrorCode::protocol);
   }
   lib::AttachRequest lying = request;
   lying.header.bytes = UINT32_MAX;
-  CHECK(exchange(daemon, &lying, sizeof(lying)).code == ErrorCode::kProtocol);
+  CHECK(exchange(daemon, &lying, sizeof(lying)).code == ErrorCode::protocol);
   lying = request;
   lying.header.magic ^= 1;
-  CHECK(exchange(daemon, &lying, sizeof(lying)).code == ErrorCode::kProtocol);
+  CHECK(exchange(daemon, &lying, sizeof(lying)).code == ErrorCode::protocol);
   const auto detach = lib::make_message<lib::DetachMessage>(lib::MessageType::kDetach);
-  CHECK(exchange(daemon, &detach, sizeof(detach)).code == ErrorCode::kProtocol);
+  CHECK(exchange(daemon, &detach, sizeof(detach)).code == ErrorCode::protocol);
   exchange(daemon, "", 0);                           // an empty packet looks like an end
   for (int i = 0; i < 100; ++i) connect_to(daemon);  // and goes at once
   CHECK(serves(daemon));
@@ -170,15 +170,15 @@ TEST_CASE("texts without an end are cut, not read past") {
   lib::AttachRequest request = good_request();
   std::memset(request.pool_name, 'x', sizeof(request.pool_name));
   std::memset(request.client_name, 0xff, sizeof(request.client_name));
-  CHECK(exchange(daemon, &request, sizeof(request)).code == ErrorCode::kNoSuchPool);
+  CHECK(exchange(daemon, &request, sizeof(request)).code == ErrorCode::no_such_pool);
   lib::set_text(request.pool_name, "frames\n\x1b[31mred");
   const Refused refused = exchange(daemon, &request, sizeof(request));
-  CHECK(refused.code == ErrorCode::kNoSuchPool);
+  CHECK(refused.code == ErrorCode::no_such_pool);
   CHECK(refused.sentence.find('\n') == std::string::npos);
   CHECK(refused.sentence.find('\x1b') == std::string::npos);
   CHECK(daemon.log().find('\x1b') == std::string::npos);
   lib::set_text(request.pool_name, "frames");
-  CHECK(exchange(daemon, &request, sizeof(request)).code == ErrorCode::kOk);
+  CHECK(exchange(daemon, &request, sizeof(request)).code == ErrorCode::ok);
   CHECK(serves(daemon));
 }
 
@@ -194,7 +194,7 @@ TEST_CASE("many who say nothing do not keep others out, and are sent away") {
   const lib::Received last = lib::receive_message(silent.back().get(), 8000);
   const auto* reply = lib::decode<lib::AttachReply>(last, lib::MessageType::kAttachReply);
   REQUIRE(reply != nullptr);
-  CHECK((reply->code == ErrorCode::kTimedOut || reply->code == ErrorCode::kTooManyClients));
+  CHECK((reply->code == ErrorCode::timed_out || reply->code == ErrorCode::too_many_clients));
   CHECK(eventually([&] { return open_descriptors(daemon.pid()) == descriptors; }));
 }
 
@@ -206,7 +206,7 @@ TEST_CASE("descriptors that come along are closed") {
   const lib::AttachRequest request = good_request();
   for (const std::size_t count : {1, 2, 60, 100, 250}) {
     const std::vector<int> fds(count, null.get());
-    CHECK(exchange(daemon, "rubbish", 7, fds).code == ErrorCode::kProtocol);
+    CHECK(exchange(daemon, "rubbish", 7, fds).code == ErrorCode::protocol);
     exchange(daemon, &request, sizeof(request), fds);
     const auto admin = lib::make_message<lib::AdminRequest>(lib::MessageType::kAdmin);
     exchange(daemon, &admin, sizeof(admin), fds);
@@ -238,23 +238,23 @@ TEST_CASE("libraries of other versions are told so") {
   lib::AttachRequest request = good_request();
   request.header.version = lib::kWireVersion + 1;
   Refused refused = exchange(daemon, &request, sizeof(request));
-  CHECK(refused.code == ErrorCode::kVersionMismatch);
+  CHECK(refused.code == ErrorCode::version_mismatch);
   CHECK(refused.sentence.find("version 2") != std::string::npos);
   refused =
       exchange(daemon, &request, sizeof(request.header));  // a shorter message of a later wire
-  CHECK(refused.code == ErrorCode::kVersionMismatch);
+  CHECK(refused.code == ErrorCode::version_mismatch);
 
   request = good_request();
   request.layout_version = lib::kLayoutVersion + 1;
   refused = exchange(daemon, &request, sizeof(request));
-  CHECK(refused.code == ErrorCode::kVersionMismatch);
+  CHECK(refused.code == ErrorCode::version_mismatch);
   CHECK(refused.sentence.find("layout version 2") != std::string::npos);
   CHECK(refused.sentence.find("same version") != std::string::npos);
 
   request = good_request();
   request.layout_hash ^= 1;
   refused = exchange(daemon, &request, sizeof(request));
-  CHECK(refused.code == ErrorCode::kVersionMismatch);
+  CHECK(refused.code == ErrorCode::version_mismatch);
   CHECK(daemon.metric("zeropool_rejections_total", {"reason=\"version_mismatch\""}) == 4);
   CHECK(daemon.clients() == 0);
   CHECK(serves(daemon));
@@ -265,11 +265,11 @@ TEST_CASE("a pool that does not exist is refused with those that do") {
   for (const char* name : {"fames", "", "frames ", "FRAMES"}) {
     auto pool = daemon.open(name);
     REQUIRE_FALSE(pool);
-    CHECK(pool.error().code == ErrorCode::kNoSuchPool);
+    CHECK(pool.error().code == ErrorCode::no_such_pool);
     CHECK(pool.error().sentence.find("frames") != std::string::npos);
     CHECK(pool.error().sentence.find("other") != std::string::npos);
   }
-  CHECK(daemon.open(std::string(48, 'x')).error().code == ErrorCode::kInvalidArgument);
+  CHECK(daemon.open(std::string(48, 'x')).error().code == ErrorCode::invalid_argument);
   CHECK(serves(daemon));
 }
 
@@ -282,12 +282,12 @@ TEST_CASE("an attached client that attaches again or sends rubbish loses its con
     const lib::Received first = lib::receive_message(fd.get(), 10000);
     const auto* reply = lib::decode<lib::AttachReply>(first, lib::MessageType::kAttachReply);
     REQUIRE(reply != nullptr);
-    REQUIRE(reply->code == ErrorCode::kOk);
+    REQUIRE(reply->code == ErrorCode::ok);
     REQUIRE(lib::send_message(fd.get(), &request, rubbish ? 20 : sizeof(request)));
     const lib::Received second = lib::receive_message(fd.get(), 10000);
     const auto* refusal = lib::decode<lib::AttachReply>(second, lib::MessageType::kAttachReply);
     REQUIRE(refusal != nullptr);
-    CHECK(refusal->code == ErrorCode::kProtocol);
+    CHECK(refusal->code == ErrorCode::protocol);
     CHECK(lib::receive_message(fd.get(), 10000).outcome == lib::ReceiveOutcome::kClosed);
   }
   CHECK(serves(daemon));
@@ -303,7 +303,7 @@ TEST_CASE("an administrator's question that nobody knows is answered with those 
     const lib::Received received = lib::receive_message(fd.get(), 10000);
     const auto* reply = lib::decode<lib::AdminReply>(received, lib::MessageType::kAdminReply);
     REQUIRE(reply != nullptr);
-    CHECK(reply->code == ErrorCode::kInvalidArgument);
+    CHECK(reply->code == ErrorCode::invalid_argument);
     CHECK(lib::text_of(reply->sentence).find("status") != std::string_view::npos);
     CHECK(lib::text_of(reply->sentence).find('\x1b') == std::string_view::npos);
   }
@@ -330,7 +330,7 @@ TEST_CASE("more clients than allowed are refused, and let in when others have go
   }
   auto refused = daemon.open();
   REQUIRE_FALSE(refused);
-  CHECK(refused.error().code == ErrorCode::kTooManyClients);
+  CHECK(refused.error().code == ErrorCode::too_many_clients);
   CHECK(refused.error().sentence.find("limits.clients") != std::string::npos);
   clients.front()->kill();
   CHECK(eventually([&] { return static_cast<bool>(daemon.open()); }));
@@ -346,7 +346,7 @@ TEST_CASE("what clients write into shared memory never stops the daemon") {
       expect(lib::send_message(fd.get(), &request, sizeof(request)), "not sent");
       const lib::Received received = lib::receive_message(fd.get(), 10000);
       const auto* reply = lib::decode<lib::AttachReply>(received, lib::MessageType::kAttachReply);
-      expect(reply != nullptr && reply->code == ErrorCode::kOk, "not attached");
+      expect(reply != nullptr && reply->code == ErrorCode::ok, "not attached");
       const int control = received.fds.at(0).get();
       // Into the parts that are there: a hole would commit memory, which is another test.
       off_t at = 0;

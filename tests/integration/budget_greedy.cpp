@@ -87,7 +87,7 @@ class Sampler {
 struct Refusal {
   std::uint64_t buffers = 0;
   std::uint64_t bytes = 0;  // of the classes held
-  ErrorCode code = ErrorCode::kOk;
+  ErrorCode code = ErrorCode::ok;
   bool intact = false;
   char sentence[1024] = {};
 };
@@ -163,7 +163,7 @@ pools:
     const Refusal refusal = process->link().receive<Refusal>();
     const std::string sentence = refusal.sentence;
     CAPTURE(sentence);
-    CHECK(refusal.code == ErrorCode::kBudgetExhausted);
+    CHECK(refusal.code == ErrorCode::budget_exhausted);
     CHECK(sentence.find("largest holders: ") != std::string::npos);
     CHECK(names_a_holder(sentence, greedy));
     bytes += refusal.bytes;
@@ -225,7 +225,7 @@ pools:
     for (auto& process : greedy) {
       const Refusal refusal = process->link().receive<Refusal>();
       bytes += refusal.bytes;
-      CHECK((refusal.code == ErrorCode::kBudgetExhausted || refusal.code == ErrorCode::kTimedOut));
+      CHECK((refusal.code == ErrorCode::budget_exhausted || refusal.code == ErrorCode::timed_out));
     }
     CAPTURE(round);
     CHECK(bytes > kBudget / 2);
@@ -255,7 +255,7 @@ pools:
   std::uint64_t bytes = 0;
   for (auto& process : processes) {
     const Refusal refusal = process->link().receive<Refusal>();
-    CHECK(refusal.code == ErrorCode::kBudgetExhausted);
+    CHECK(refusal.code == ErrorCode::budget_exhausted);
     bytes += refusal.bytes;
   }
   CHECK(bytes <= kBudget - 64 * kMiB);
@@ -266,7 +266,7 @@ pools:
   for (;;) {
     Buffer buffer = kept->get(kMiB);
     if (!buffer) {
-      CHECK(buffer.error_code() == ErrorCode::kBudgetExhausted);
+      CHECK(buffer.error_code() == ErrorCode::budget_exhausted);
       break;
     }
     held.push_back(std::move(buffer));

@@ -123,18 +123,18 @@ TEST_CASE("sizes that no class serves are refused with the reason") {
   auto pool = daemon.open();
   REQUIRE(pool);
   const Buffer nothing = pool->get(0);
-  CHECK(nothing.error_code() == ErrorCode::kInvalidSize);
+  CHECK(nothing.error_code() == ErrorCode::invalid_size);
   for (const std::size_t size :
        {kMiB + 1, std::size_t{1} << 32, (std::size_t{1} << 32) + 1, SIZE_MAX - 4095, SIZE_MAX}) {
     CAPTURE(size);
     const Buffer buffer = pool->get(size);
     CHECK_FALSE(buffer);
-    CHECK(buffer.error_code() == ErrorCode::kTooLarge);
+    CHECK(buffer.error_code() == ErrorCode::too_large);
     CHECK(buffer.error().sentence.find("1 MiB") != std::string::npos);
-    CHECK(pool->try_get(size).error_code() == ErrorCode::kTooLarge);
-    CHECK(pool->get(size, 1ms).error_code() == ErrorCode::kTooLarge);
+    CHECK(pool->try_get(size).error_code() == ErrorCode::too_large);
+    CHECK(pool->get(size, 1ms).error_code() == ErrorCode::too_large);
     const std::array sizes = {std::size_t{1}, size};
-    CHECK(pool->get_batch(sizes).error_code() == ErrorCode::kTooLarge);
+    CHECK(pool->get_batch(sizes).error_code() == ErrorCode::too_large);
     std::array<Buffer, 3> into;
     CHECK(pool->get_batch(size, into) == 0);
   }
@@ -196,7 +196,7 @@ TEST_CASE("options of a get: zeroed bytes, a node") {
   REQUIRE(same);
   CHECK(same.node() == here.node());
   const Buffer nowhere = pool->get(4096, {.node = 777});
-  CHECK(nowhere.error_code() == ErrorCode::kInvalidArgument);
+  CHECK(nowhere.error_code() == ErrorCode::invalid_argument);
   CHECK(nowhere.error().sentence.find("777") != std::string::npos);
 }
 
@@ -210,7 +210,7 @@ TEST_CASE("a moved-from buffer is empty, a self-move changes nothing") {
   CHECK_FALSE(first);  // NOLINT(bugprone-use-after-move): what is left is the test
   CHECK(first.data() == nullptr);
   CHECK(first.size() == 0);
-  CHECK(first.error_code() == ErrorCode::kOk);
+  CHECK(first.error_code() == ErrorCode::ok);
   first.reset();
   Buffer& alias = second;
   second = std::move(alias);
@@ -233,7 +233,7 @@ TEST_CASE("try_get ends at once with would_wait when nothing is at hand") {
   const auto begin = std::chrono::steady_clock::now();
   for (int i = 0; i < 1000; ++i) {
     const Buffer buffer = pool->try_get(kMiB);
-    CHECK(buffer.error_code() == ErrorCode::kWouldWait);
+    CHECK(buffer.error_code() == ErrorCode::would_wait);
   }
   CHECK(std::chrono::steady_clock::now() - begin < 3s);
   held.pop_back();
@@ -252,7 +252,7 @@ TEST_CASE("a get waits as long as it was told, not longer") {
     const auto took = std::chrono::steady_clock::now() - begin;
     CHECK_FALSE(buffer);
     const ErrorCode code = buffer.error_code();
-    CHECK((code == ErrorCode::kBudgetExhausted || code == ErrorCode::kTimedOut));
+    CHECK((code == ErrorCode::budget_exhausted || code == ErrorCode::timed_out));
     return took;
   };
   CHECK(time_of([&] { return pool->get(kMiB, 0ms); }) < 1400ms);
@@ -290,14 +290,14 @@ TEST_CASE("a batch of mixed sizes is all or none") {
   auto none = pool->get_batch(too_many);
   CHECK_FALSE(none);
   CHECK(none.size() == 0);
-  CHECK((none.error_code() == ErrorCode::kBudgetExhausted ||
-         none.error_code() == ErrorCode::kTooLarge || none.error_code() == ErrorCode::kTimedOut));
+  CHECK((none.error_code() == ErrorCode::budget_exhausted ||
+         none.error_code() == ErrorCode::too_large || none.error_code() == ErrorCode::timed_out));
   CHECK_FALSE(none.error().sentence.empty());
   CHECK(daemon.audit()["held"] == 0);
   const PoolStats after = pool->stats();
   CHECK(after.failures > before.failures);
   CHECK(after.gets == served_or_failed(after));
-  CHECK(pool->get_batch(std::span<const std::size_t>()).error_code() == ErrorCode::kInvalidSize);
+  CHECK(pool->get_batch(std::span<const std::size_t>()).error_code() == ErrorCode::invalid_size);
   CHECK(pool->get_batch(sizes));
 }
 
@@ -399,7 +399,7 @@ TEST_CASE("two pools in one thread share nothing") {
   Buffer of_a = a->get(1);
   const zeropool::Handle handle = std::move(of_a).release();
   REQUIRE(handle);
-  CHECK(b->adopt(handle).error_code() == ErrorCode::kStaleHandle);
+  CHECK(b->adopt(handle).error_code() == ErrorCode::stale_handle);
   CHECK(a->adopt(handle));
 }
 
@@ -418,7 +418,7 @@ TEST_CASE("the 65th pool of a process is refused with the reason") {
   }
   auto refused = Pool::open("p32", options);
   REQUIRE_FALSE(refused);
-  CHECK(refused.error().code == ErrorCode::kSystem);
+  CHECK(refused.error().code == ErrorCode::system);
   CHECK(refused.error().sentence.find("64 pools") != std::string::npos);
   for (Pool& pool : pools) CHECK(pool.get(1));
   pools.pop_back();

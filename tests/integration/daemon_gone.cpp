@@ -60,7 +60,7 @@ TEST_CASE("without a daemon open says which path was tried and what to do") {
   options.socket = folder.path() + "/nobody.sock";
   auto pool = Pool::open("frames", options);
   REQUIRE_FALSE(pool);
-  CHECK(pool.error().code == ErrorCode::kNoDaemon);
+  CHECK(pool.error().code == ErrorCode::no_daemon);
   CHECK(std::string(pool.error().name()) == "no_daemon");
   CHECK(pool.error().sentence.find(options.socket) != std::string::npos);
   CHECK(pool.error().sentence.find("start") != std::string::npos);
@@ -75,7 +75,7 @@ TEST_CASE("without a daemon open says which path was tried and what to do") {
   options.socket = "/" + std::string(300, 'x');
   auto too_long = Pool::open("frames", options);
   REQUIRE_FALSE(too_long);
-  CHECK(too_long.error().code == ErrorCode::kNoDaemon);
+  CHECK(too_long.error().code == ErrorCode::no_daemon);
 }
 
 TEST_CASE("a socket where nobody answers is given up in the time allowed") {
@@ -88,7 +88,7 @@ TEST_CASE("a socket where nobody answers is given up in the time allowed") {
   const auto took = Clock::now() - begin;
   ::kill(daemon.pid(), SIGCONT);
   REQUIRE_FALSE(pool);
-  CHECK(pool.error().code == ErrorCode::kTimedOut);
+  CHECK(pool.error().code == ErrorCode::timed_out);
   CHECK(took >= 300ms);
   CHECK(took < 2s);
   CHECK(Pool::open("frames", options));
@@ -139,13 +139,13 @@ TEST_CASE("clients of a killed daemon go on by their caches and the ring") {
       REQUIRE(drained.size() < 100000);
       continue;
     }
-    CHECK(buffer.error_code() == ErrorCode::kNoDaemon);
+    CHECK(buffer.error_code() == ErrorCode::no_daemon);
     CHECK(buffer.error().sentence.find(daemon.socket()) != std::string::npos);
     CHECK(Clock::now() - begin < 3s);
     break;
   }
   const auto again = Clock::now();
-  CHECK(pool->get(4096).error_code() == ErrorCode::kNoDaemon);
+  CHECK(pool->get(4096).error_code() == ErrorCode::no_daemon);
   CHECK(Clock::now() - again < 3s);
   drained.pop_back();
   CHECK(pool->get(4096));  // what is put can be got
@@ -163,7 +163,7 @@ TEST_CASE("a get that waits when the daemon is killed ends with no_daemon, soon"
   REQUIRE(pool);
   std::vector<Buffer> held = take_all(*pool, 1 << 20);
   REQUIRE(!held.empty());
-  ErrorCode code = ErrorCode::kOk;
+  ErrorCode code = ErrorCode::ok;
   std::string sentence;
   Clock::duration took{};
   std::thread waiter([&] {
@@ -177,7 +177,7 @@ TEST_CASE("a get that waits when the daemon is killed ends with no_daemon, soon"
   daemon.kill9();
   const auto killed = Clock::now().time_since_epoch();
   waiter.join();
-  CHECK(code == ErrorCode::kNoDaemon);
+  CHECK(code == ErrorCode::no_daemon);
   CHECK(sentence.find(daemon.socket()) != std::string::npos);
   CHECK(took - killed < 3s);
   write_pattern(held[0], 3);
@@ -214,7 +214,7 @@ TEST_CASE("a daemon that is told to stop exits with 0 and leaves nothing but wha
   CHECK(Clock::now() - begin < 5s);
   CHECK(ended == 3);
   for (int t = 0; t < 3; ++t) {
-    CHECK(codes[t] == ErrorCode::kStopping);
+    CHECK(codes[t] == ErrorCode::stopping);
     CHECK(sentences[t].find("stopping") != std::string::npos);
   }
 
@@ -224,8 +224,8 @@ TEST_CASE("a daemon that is told to stop exits with 0 and leaves nothing but wha
     REQUIRE(has_pattern(held[i], ~i, 4096));
   }
   const Buffer refused = pool->get(1 << 20, 60s);
-  CHECK((refused.error_code() == ErrorCode::kStopping ||
-         refused.error_code() == ErrorCode::kNoDaemon));
+  CHECK((refused.error_code() == ErrorCode::stopping ||
+         refused.error_code() == ErrorCode::no_daemon));
   held.pop_back();
   CHECK(pool->get(1 << 20));
 
@@ -234,7 +234,7 @@ TEST_CASE("a daemon that is told to stop exits with 0 and leaves nothing but wha
   CHECK(::stat(daemon.socket().c_str(), &info) != 0);
   CHECK(entries_named_zeropool("/dev/shm") == before);
   auto reopened = Pool::open("other", daemon.options());
-  CHECK(reopened.error().code == ErrorCode::kNoDaemon);
+  CHECK(reopened.error().code == ErrorCode::no_daemon);
   CHECK(daemon.log().find("stopping") != std::string::npos);
 }
 

@@ -94,7 +94,7 @@ TEST_CASE("of four processes that race for a handle exactly one gets it") {
   constexpr int kRounds = 500;
   struct Won {
     bool won = false;
-    ErrorCode code = ErrorCode::kOk;
+    ErrorCode code = ErrorCode::ok;
     bool intact = true;
   };
   const DaemonProcess daemon(kConfig);
@@ -127,7 +127,7 @@ TEST_CASE("of four processes that race for a handle exactly one gets it") {
       const Won won = racer->link().receive<Won>();
       winners += won.won ? 1 : 0;
       REQUIRE(won.intact);
-      REQUIRE((won.won || won.code == ErrorCode::kStaleHandle));
+      REQUIRE((won.won || won.code == ErrorCode::stale_handle));
     }
     REQUIRE(winners == 1);
   }
@@ -155,12 +155,12 @@ TEST_CASE("the releaser may take it back, once") {
   CHECK(back.data() == where);
   CHECK(back.size() == 777);
   CHECK(has_pattern(back, 4));
-  CHECK(pool->adopt(handle).error_code() == ErrorCode::kStaleHandle);
+  CHECK(pool->adopt(handle).error_code() == ErrorCode::stale_handle);
   const Handle second = std::move(back).release();
   CHECK_FALSE(second == handle);
-  CHECK(pool->adopt(handle).error_code() == ErrorCode::kStaleHandle);
+  CHECK(pool->adopt(handle).error_code() == ErrorCode::stale_handle);
   CHECK(pool->adopt(second));
-  CHECK(pool->adopt(second).error_code() == ErrorCode::kStaleHandle);
+  CHECK(pool->adopt(second).error_code() == ErrorCode::stale_handle);
   CHECK_FALSE(pool->adopt(second).error().sentence.empty());
   CHECK_FALSE(Buffer().release());  // nothing held: nothing to hand off
 }
@@ -186,9 +186,9 @@ TEST_CASE("handles out of thin air are stale, and take nobody's buffer") {
     if (forged == in_transit) continue;
     const Buffer buffer = pool->adopt(forged);
     REQUIRE_FALSE(buffer);
-    REQUIRE(buffer.error_code() == ErrorCode::kStaleHandle);
+    REQUIRE(buffer.error_code() == ErrorCode::stale_handle);
   }
-  CHECK(pool->adopt(Handle{}).error_code() == ErrorCode::kStaleHandle);
+  CHECK(pool->adopt(Handle{}).error_code() == ErrorCode::stale_handle);
   CHECK(has_pattern(held, 1));
   const auto audit = daemon.audit();
   CHECK(audit["held"] == 1);
@@ -208,7 +208,7 @@ TEST_CASE("what nobody adopts within the lease comes back and is counted") {
   handles.pop_back();
   CHECK(eventually([&] { return daemon.audit()["in_transit"] == 0; }));
   for (const Handle& handle : handles) {
-    CHECK(pool->adopt(handle).error_code() == ErrorCode::kStaleHandle);
+    CHECK(pool->adopt(handle).error_code() == ErrorCode::stale_handle);
   }
   CHECK(daemon.metric("zeropool_handoffs_expired_total") == 19);
   CHECK(daemon.audit()["lost"] == 0);
@@ -225,7 +225,7 @@ TEST_CASE("a lease does not end early") {
   REQUIRE(eventually([&] { return daemon.metric("zeropool_handoffs_expired_total") == 1; }));
   CHECK(std::chrono::steady_clock::now() - begin >= 2s);
   CHECK(std::chrono::steady_clock::now() - begin < 6s);
-  CHECK(pool->adopt(handle).error_code() == ErrorCode::kStaleHandle);
+  CHECK(pool->adopt(handle).error_code() == ErrorCode::stale_handle);
 }
 
 TEST_CASE("a sender may end right after sending") {
@@ -292,7 +292,7 @@ TEST_CASE("a receiver that was named at release and dies brings back what it had
   const Handle free = pool->get(4096).release();
   receiver.kill();
   CHECK(eventually([&] { return daemon.audit()["in_transit"] == 1; }));
-  CHECK(pool->adopt(tied).error_code() == ErrorCode::kStaleHandle);
+  CHECK(pool->adopt(tied).error_code() == ErrorCode::stale_handle);
   CHECK(pool->adopt(free));
 }
 

@@ -136,8 +136,8 @@ TEST_CASE("what takes a restart is named and left, the rest is applied") {
   CHECK(reload.out.find("another") != std::string::npos);
   CHECK(reload.out.find("restart") != std::string::npos);
   CHECK(budget_of(daemon) == 48 * kMiB);
-  CHECK(pool->get(2 * kMiB).error_code() == ErrorCode::kTooLarge);
-  CHECK(daemon.open("another").error().code == ErrorCode::kNoSuchPool);
+  CHECK(pool->get(2 * kMiB).error_code() == ErrorCode::too_large);
+  CHECK(daemon.open("another").error().code == ErrorCode::no_such_pool);
 }
 
 TEST_CASE("how long a get waits follows a reload") {

@@ -95,7 +95,7 @@ TEST_CASE("a refusal is the daemon's sentence") {
   const FakeDaemon daemon([](int connection) {
     lib::receive_message(connection, 5000);
     auto reply = lib::make_message<lib::AdminReply>(lib::MessageType::kAdminReply);
-    reply.code = lib::ErrorCode::kNoSuchPool;
+    reply.code = lib::ErrorCode::no_such_pool;
     lib::set_text(reply.sentence, "there is no pool 'x'");
     lib::send_message(connection, &reply, sizeof reply);
   });

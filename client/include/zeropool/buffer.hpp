@@ -93,13 +93,13 @@ class Buffer {
     size_ = 0;
     return handle;
   }
-  // Why it is empty; kOk when it is not, or was default-made or moved from.
+  // Why it is empty; ok when it is not, or was default-made or moved from.
   ErrorCode error_code() const noexcept {
-    return data_ != nullptr ? ErrorCode::kOk : static_cast<ErrorCode>(word_);
+    return data_ != nullptr ? ErrorCode::ok : static_cast<ErrorCode>(word_);
   }
   Error error() const {
     const ErrorCode code = error_code();
-    if (code == ErrorCode::kOk) return {};
+    if (code == ErrorCode::ok) return {};
     const bool fresh = zp_last_error_code() == static_cast<int>(code);
     return Error{code, fresh ? zp_last_error() : zp_strerror(static_cast<int>(code))};
   }

@@ -15,7 +15,7 @@ inline namespace v1 {
 using lib::ErrorCode;
 
 struct Error {
-  ErrorCode code = ErrorCode::kOk;
+  ErrorCode code = ErrorCode::ok;
   std::string sentence;  // what failed, which limit, what to do
 
   const char* name() const noexcept { return lib::error_name(code); }  // "budget_exhausted"

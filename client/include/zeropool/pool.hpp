@@ -109,7 +109,7 @@ class Pool {
     std::unique_ptr<zp_buffer[]> raw(new (std::nothrow) zp_buffer[sizes.size() + 1]);
     batch.buffers_.reset(new (std::nothrow) Buffer[sizes.size() + 1]);
     if (!raw || !batch.buffers_) {
-      batch.error_ = Error{ErrorCode::kSystem, "no memory for the batch itself"};
+      batch.error_ = Error{ErrorCode::system, "no memory for the batch itself"};
       return batch;
     }
     const int code = zp_get_batch(pool_, sizes.data(), sizes.size(), raw.get());
@@ -131,7 +131,7 @@ class Pool {
     zp_put_batch(reinterpret_cast<zp_buffer*>(buffers.data()), buffers.size());
   }
 
-  // The buffer that a handle names. Empty and kStaleHandle if somebody was faster, or it expired.
+  // The buffer that a handle names. Empty and stale_handle if somebody was faster, or it expired.
   Buffer adopt(Handle handle) noexcept {
     zp_buffer raw{};
     const int code = zp_adopt(pool_, handle.raw, &raw);
@@ -154,17 +154,20 @@ class Pool {
 
   // Inlined into every caller: only then does the Buffer stay in registers.
   [[gnu::always_inline]] Buffer get_within(std::size_t bytes, std::int64_t timeout_ns) noexcept {
-    detail::PoolState* state = detail::state_of(pool_);
-    detail::ThreadCache* cache = zp_v1_thread->caches[state->index].load(std::memory_order_relaxed);
-    if (cache != nullptr && state->lookup.serves(bytes)) [[likely]] {
-      detail::RingCache& ring = cache->home[state->lookup.class_of(bytes)];
-      std::uint32_t slot = 0;
-      lib::Mark mark;
-      if (lib::get_hit(*cache, ring, slot, mark)) [[likely]] {
-        std::byte* data = ring.base + slot * ring.class_bytes;
-        detail::unpoison(data, bytes);
-        return Buffer(data, pool_, (mark.word & detail::kGenerationBits) | ring.tag, slot,
-                      static_cast<std::uint32_t>(bytes));
+    if (pool_ != nullptr) [[likely]] {
+      detail::PoolState* state = detail::state_of(pool_);
+      detail::ThreadCache* cache =
+          zp_v1_thread->caches[state->index].load(std::memory_order_relaxed);
+      if (cache != nullptr && state->lookup.serves(bytes)) [[likely]] {
+        detail::RingCache& ring = cache->home[state->lookup.class_of(bytes)];
+        std::uint32_t slot = 0;
+        lib::Mark mark;
+        if (lib::get_hit(*cache, ring, slot, mark)) [[likely]] {
+          std::byte* data = ring.base + slot * ring.class_bytes;
+          detail::unpoison(data, bytes);
+          return Buffer(data, pool_, (mark.word & detail::kGenerationBits) | ring.tag, slot,
+                        static_cast<std::uint32_t>(bytes));
+        }
       }
     }
     return get_slow(bytes, timeout_ns, UINT32_MAX);

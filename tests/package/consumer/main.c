@@ -1,4 +1,6 @@
 /* The same as main.cpp, from C. */
+#define _POSIX_C_SOURCE 200809L /* setenv */
+
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -7,51 +7,51 @@ namespace zeropool::inline v1::lib {
 
 // Values are part of the C ABI: never renumber.
 enum class ErrorCode : std::uint32_t {
-  kOk = 0,
-  kBudgetExhausted = 1,
-  kQuotaExceeded = 2,
-  kTooLarge = 3,
-  kInvalidSize = 4,
-  kTimedOut = 5,
-  kWouldWait = 6,
-  kStaleHandle = 7,
-  kNotHeld = 8,
-  kNoDaemon = 9,
-  kAccessDenied = 10,
-  kVersionMismatch = 11,
-  kNoSuchPool = 12,
-  kTooManyClients = 13,
-  kTooManyOrders = 14,
-  kProtocol = 15,  // the other side sent something that it should not have
-  kSystem = 16,    // a system call failed; the sentence names it
-  kInvalidArgument = 17,
-  kStopping = 18,
-  kWrongProcess = 19,  // a Buffer inherited by fork
+  ok = 0,
+  budget_exhausted = 1,
+  quota_exceeded = 2,
+  too_large = 3,
+  invalid_size = 4,
+  timed_out = 5,
+  would_wait = 6,
+  stale_handle = 7,
+  not_held = 8,
+  no_daemon = 9,
+  access_denied = 10,
+  version_mismatch = 11,
+  no_such_pool = 12,
+  too_many_clients = 13,
+  too_many_orders = 14,
+  protocol = 15,  // the other side sent something that it should not have
+  system = 16,    // a system call failed; the sentence names it
+  invalid_argument = 17,
+  stopping = 18,
+  wrong_process = 19,  // a Buffer inherited by fork
 };
 
 // snake_case name, as in messages and metrics.
 constexpr const char* error_name(ErrorCode code) noexcept {
   switch (code) {
-    case ErrorCode::kOk: return "ok";
-    case ErrorCode::kBudgetExhausted: return "budget_exhausted";
-    case ErrorCode::kQuotaExceeded: return "quota_exceeded";
-    case ErrorCode::kTooLarge: return "too_large";
-    case ErrorCode::kInvalidSize: return "invalid_size";
-    case ErrorCode::kTimedOut: return "timed_out";
-    case ErrorCode::kWouldWait: return "would_wait";
-    case ErrorCode::kStaleHandle: return "stale_handle";
-    case ErrorCode::kNotHeld: return "not_held";
-    case ErrorCode::kNoDaemon: return "no_daemon";
-    case ErrorCode::kAccessDenied: return "access_denied";
-    case ErrorCode::kVersionMismatch: return "version_mismatch";
-    case ErrorCode::kNoSuchPool: return "no_such_pool";
-    case ErrorCode::kTooManyClients: return "too_many_clients";
-    case ErrorCode::kTooManyOrders: return "too_many_orders";
-    case ErrorCode::kProtocol: return "protocol";
-    case ErrorCode::kSystem: return "system";
-    case ErrorCode::kInvalidArgument: return "invalid_argument";
-    case ErrorCode::kStopping: return "stopping";
-    case ErrorCode::kWrongProcess: return "wrong_process";
+    case ErrorCode::ok: return "ok";
+    case ErrorCode::budget_exhausted: return "budget_exhausted";
+    case ErrorCode::quota_exceeded: return "quota_exceeded";
+    case ErrorCode::too_large: return "too_large";
+    case ErrorCode::invalid_size: return "invalid_size";
+    case ErrorCode::timed_out: return "timed_out";
+    case ErrorCode::would_wait: return "would_wait";
+    case ErrorCode::stale_handle: return "stale_handle";
+    case ErrorCode::not_held: return "not_held";
+    case ErrorCode::no_daemon: return "no_daemon";
+    case ErrorCode::access_denied: return "access_denied";
+    case ErrorCode::version_mismatch: return "version_mismatch";
+    case ErrorCode::no_such_pool: return "no_such_pool";
+    case ErrorCode::too_many_clients: return "too_many_clients";
+    case ErrorCode::too_many_orders: return "too_many_orders";
+    case ErrorCode::protocol: return "protocol";
+    case ErrorCode::system: return "system";
+    case ErrorCode::invalid_argument: return "invalid_argument";
+    case ErrorCode::stopping: return "stopping";
+    case ErrorCode::wrong_process: return "wrong_process";
   }
   return "unknown";
 }

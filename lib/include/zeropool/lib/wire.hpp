@@ -55,7 +55,7 @@ struct AttachRequest {
 // daemon), wake eventfd (daemon to client, for async gets), one data segment per arena.
 struct AttachReply {
   MessageHeader header;
-  ErrorCode code = ErrorCode::kOk;
+  ErrorCode code = ErrorCode::ok;
   std::uint32_t client_id = 0;
   std::uint32_t epoch = 0;
   std::uint32_t client_number = 0;  // of its ClientRecord
@@ -81,7 +81,7 @@ struct AdminRequest {
 // With kOk a memfd with a JSON document of `document_bytes` travels along.
 struct AdminReply {
   MessageHeader header;
-  ErrorCode code = ErrorCode::kOk;
+  ErrorCode code = ErrorCode::ok;
   std::uint32_t reserved = 0;
   std::uint64_t document_bytes = 0;
   char sentence[kSentenceBytes] = {};
