@@ -93,12 +93,16 @@ AttachOutcome attach(const std::vector<std::unique_ptr<PoolService>>& pools, Cli
                                                 memory.name() + ".access, and reload");
   }
   std::string why;
-  lib::UniqueFd pidfd = peer_pidfd(socket, peer, message.fds, connected_ns, why);
+  Peer attached = peer;
+  lib::UniqueFd pidfd = (request->flags & lib::kAttachOwnPidfd) != 0
+                            ? sent_pidfd(message.fds, attached.pid, why)
+                            : peer_pidfd(socket, peer, message.fds, connected_ns, why);
   if (!pidfd) return refuse(ErrorCode::system, why);
 
   const std::string name = printable(lib::text_of(request->client_name), lib::kClientNameBytes - 1);
   ErrorCode code = ErrorCode::ok;
-  const AttachedClient* client = clients.admit(*service, peer, name, std::move(pidfd), code, why);
+  const AttachedClient* client =
+      clients.admit(*service, attached, name, std::move(pidfd), code, why);
   if (client == nullptr) return refuse(code, why);
 
   outcome.reply = lib::make_message<lib::AttachReply>(lib::MessageType::kAttachReply);

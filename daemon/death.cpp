@@ -87,6 +87,15 @@ lib::UniqueFd peer_pidfd(int socket, const Peer& peer, std::vector<lib::UniqueFd
   return opened;
 }
 
+lib::UniqueFd sent_pidfd(std::vector<lib::UniqueFd>& sent, pid_t& pid, std::string& why) {
+  for (lib::UniqueFd& candidate : sent) {
+    pid = process_of_pidfd(candidate.get());
+    if (pid >= 0) return std::move(candidate);
+  }
+  why = "an attach over another process's connection needs a pidfd, and none came along";
+  return {};
+}
+
 bool has_ended(int pidfd) noexcept {
   pollfd ended{pidfd, POLLIN, 0};
   return ::poll(&ended, 1, 0) == 1 && ended.revents != 0;

@@ -18,6 +18,10 @@ namespace zeropool::daemon {
 lib::UniqueFd peer_pidfd(int socket, const Peer& peer, std::vector<lib::UniqueFd>& sent,
                          std::uint64_t connected_ns, std::string& why);
 
+// A pidfd that the peer sent along of itself, having been handed a connection that another process made; `pid` is
+// its process. Nothing is gained by sending another's: it decides when the sender's own slots come back.
+lib::UniqueFd sent_pidfd(std::vector<lib::UniqueFd>& sent, pid_t& pid, std::string& why);
+
 // Whether the process of a pidfd has ended.
 bool has_ended(int pidfd) noexcept;
 

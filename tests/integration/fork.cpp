@@ -354,3 +354,31 @@ TEST_CASE("a dead parent's buffers come back though its child has its descriptor
   CHECK(::kill(orphan, 0) == 0);
   ::kill(orphan, SIGKILL);
 }
+
+TEST_CASE(
+    "a worker that changed its user attaches by the descriptor opened before, and its death is "
+    "seen") {
+  const DaemonProcess daemon(kConfig);
+  const int fd = zp_open_fd(daemon.socket().c_str());
+  REQUIRE(fd >= 0);
+  ChildProcess worker([&](Link& test) {
+    // Without permission to connect by itself, where the test may give that up.
+    if (::geteuid() == 0) expect(::setuid(65534) == 0, "setuid");
+    zeropool::OpenOptions options;
+    options.fd = fd;
+    auto pool = Pool::open("frames", options);
+    expect(static_cast<bool>(pool), pool.error().sentence);
+    std::vector<Buffer> held(10);
+    for (Buffer& buffer : held) buffer = pool->get(4096);
+    expect(static_cast<bool>(held.back()), "no buffer");
+    test.signal();
+    test.await();
+  });
+  worker.link().await();
+  CHECK(daemon.audit()["held"] == 10);
+  // The connection stays open here, and so does the process that made it: only the worker's end counts.
+  worker.kill();
+  CHECK(becomes_all_free(daemon));
+  CHECK(eventually([&] { return daemon.clients() == 0; }));
+  ::close(fd);
+}

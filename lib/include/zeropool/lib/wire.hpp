@@ -41,6 +41,10 @@ struct MessageHeader {
 inline constexpr std::uint32_t kAttachDirectIo =
     1;  // the kernel may write into its slots after its death
 
+// The connection was made by another process (OpenOptions.fd): whoever attaches is the one whose pidfd travels
+// along, and not the one that connected.
+inline constexpr std::uint32_t kAttachOwnPidfd = 2;
+
 // A pidfd of the sender may travel along: then pid namespaces do not matter.
 struct AttachRequest {
   MessageHeader header;
