@@ -55,4 +55,4 @@ bool ClassLookup::build(std::span<const std::uint64_t> classes, ClassLookup& int
   return false;
 }
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -242,4 +242,4 @@ ControlHeader* ControlPlan::describe(void* segment, std::uint32_t pool_tag) cons
   return header;
 }
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

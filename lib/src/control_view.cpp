@@ -158,4 +158,4 @@ SharedRingView ControlView::ring(std::uint32_t number, const RingPlan& plan) con
   return ring_from(descriptor(number), constants);
 }
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

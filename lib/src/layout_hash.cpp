@@ -83,4 +83,4 @@ constexpr std::uint64_t kHash = [] {
 
 std::uint64_t layout_hash() { return kHash; }
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

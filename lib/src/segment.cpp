@@ -117,4 +117,4 @@ std::uint64_t segment_occupied_bytes(int fd) {
   return static_cast<std::uint64_t>(info.st_blocks) * 512;
 }
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

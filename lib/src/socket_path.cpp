@@ -34,4 +34,4 @@ std::string default_listen_path() {
   return "/tmp/zeropool-" + std::to_string(::geteuid()) + "/zeropoold.sock";
 }
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -156,4 +156,4 @@ Topology read_topology(const std::string& root) {
   return topology;
 }
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

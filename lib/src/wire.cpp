@@ -88,4 +88,4 @@ Received receive_message(int socket, int timeout_ms) {
   return received;
 }
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -98,4 +98,4 @@ AuditReport audit_ring(const RingView<Atom>& view) {
   return report;
 }
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

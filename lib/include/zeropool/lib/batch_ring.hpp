@@ -305,4 +305,4 @@ class BatchRing {
   RingView<Atom> view_;
 };
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -51,4 +51,4 @@ struct ClassLookup {
                     std::uint32_t& near_class) noexcept;
 };
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

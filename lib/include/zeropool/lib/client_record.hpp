@@ -57,4 +57,4 @@ struct TopHolder {
   Atom<std::uint64_t> name[4];  // kClientNameBytes of text
 };
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -152,4 +152,4 @@ static_assert(sizeof(ArenaEntry) == 112);
 static_assert(sizeof(CpuEntry) == 4);
 static_assert(sizeof(RingDescriptor) == 192);
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -92,4 +92,4 @@ std::string plan_control_segment(const PoolShape& shape, ControlPlan& plan);
 // A hash over every size and offset of layout version 1: two builds that disagree on it must not share memory.
 std::uint64_t layout_hash();
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -86,4 +86,4 @@ class ControlView {
   std::uint64_t slots_offset_ = 0;
 };
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -56,4 +56,4 @@ constexpr const char* error_name(ErrorCode code) noexcept {
   return "unknown";
 }
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

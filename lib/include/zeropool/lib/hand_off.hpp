@@ -48,4 +48,4 @@ bool end_hand_off(SlotWords<Atom>& slot, std::uint64_t generation, std::uint32_t
       std::memory_order_relaxed);  // H-adopt — COMMIT
 }
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

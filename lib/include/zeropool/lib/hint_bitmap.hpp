@@ -119,4 +119,4 @@ class HintBitmap {
   std::uint32_t word_count_ = 0;
 };
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -81,4 +81,4 @@ class HotQueue {
   std::uint32_t mask_ = 0;
 };
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

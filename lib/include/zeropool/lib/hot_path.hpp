@@ -89,4 +89,4 @@ template <template <typename> class Atom>
   return hit;
 }
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

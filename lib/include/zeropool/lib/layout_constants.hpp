@@ -35,4 +35,4 @@ inline constexpr std::uint32_t kDaemonClient = (1U << kClientIdBits) - 1;
 
 inline constexpr std::uint32_t kNone = 0xffffffffU;  // "no cell", "no slot", "no ring"
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

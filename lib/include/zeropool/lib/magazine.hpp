@@ -23,4 +23,4 @@ struct alignas(256) Magazine {
   Atom<std::uint32_t> slots[kMaxMagazineSlots];
 };
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -93,4 +93,4 @@ struct alignas(256) OrderCell {
   Atom<std::uint32_t> items[kMaxClasses];  // OrderItem
 };
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -12,4 +12,4 @@ namespace zeropool::inline v1::lib {
 // Stops the compiler, not the processor, from moving accesses across it.
 inline void program_order() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

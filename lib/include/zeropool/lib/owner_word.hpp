@@ -58,4 +58,4 @@ struct OwnerWord {
 
 static_assert(kMaxOrders < (1U << OwnerWord::kOrderBits));
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -231,4 +231,4 @@ class Reclaimer {
   ReclaimReport report_;
 };
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

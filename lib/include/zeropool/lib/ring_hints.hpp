@@ -35,4 +35,4 @@ struct RingHintsLayout {
   }
 };
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

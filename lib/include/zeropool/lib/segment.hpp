@@ -49,4 +49,4 @@ Mapping map_wiped_on_fork(std::size_t bytes, std::string& why);
 // Bytes that a segment really occupies (st_blocks); 0 if it cannot be told.
 std::uint64_t segment_occupied_bytes(int fd);
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -103,4 +103,4 @@ struct SlotWords {
   Atom<std::uint64_t> note;
 };
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -66,4 +66,4 @@ bool put_slot(Magazine<Atom>& magazine, SlotWords<Atom>* slots, std::uint32_t sl
   return true;
 }
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -13,4 +13,4 @@ std::string find_socket_path(const std::string& given);
 // /tmp/zeropool-UID. Ignores $ZEROPOOL_SOCKET no more than the above: it is used when set.
 std::string default_listen_path();
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

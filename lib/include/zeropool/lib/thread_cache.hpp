@@ -44,4 +44,4 @@ struct alignas(kCacheLine) ThreadCache {
 static_assert(sizeof(RingCache<std::atomic>) == kCacheLine);
 static_assert(sizeof(ThreadCache<std::atomic>) == kCacheLine);
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -82,4 +82,4 @@ struct alignas(kCacheLine) ThreadRecord {
   // RingRecord rings[ring_count] follow.
 };
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -36,4 +36,4 @@ Topology read_topology(const std::string& root = "/sys/devices/system");
 // "0-3,8" -> {0, 1, 2, 3, 8}; stops at what it does not understand.
 std::vector<std::uint32_t> parse_cpu_list(const std::string& text);
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

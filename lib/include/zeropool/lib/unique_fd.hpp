@@ -31,4 +31,4 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib

@@ -146,4 +146,4 @@ const Message* decode(const Received& received, MessageType type) noexcept {
   return message;
 }
 
-}  // namespace zeropool::inline v1::lib
+}  // namespace zeropool::v1::lib
