@@ -29,6 +29,8 @@ void CachePressure::set_limits(std::uint32_t ring, std::uint32_t limit) {
                memory_.plan().shape.thread_capacity);
   for (std::uint32_t n = 0; n < threads; ++n) {
     lib::SharedThreadRecord& thread = memory_.view().thread(n);
+    // A client that is closing keeps its limits at 0.
+    if (limit != 0 && thread.closing.load(std::memory_order_relaxed) != 0) continue;
     lib::ControlView::rings_of(thread)[ring].limit.store(limit, std::memory_order_relaxed);
   }
 }

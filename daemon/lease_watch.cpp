@@ -30,7 +30,7 @@ std::uint64_t LeaseWatch::activity() const {
   const PoolMemory& memory = *pool_.memory;
   const std::uint32_t threads = std::min(memory.header().threads_published.load(kRelaxed),
                                          memory.plan().shape.thread_capacity);
-  std::uint64_t sum = 0;
+  std::uint64_t sum = memory.header().orphans.load(kRelaxed);
   for (std::uint32_t n = 0; n < threads; ++n) {
     lib::SharedThreadRecord& thread = memory.view().thread(n);
     sum += thread.orphaned_puts.load(kRelaxed);

@@ -124,6 +124,7 @@ int attach_locked(Attachment& attachment) noexcept {
   if (attached.code != ErrorCode::ok) return fail(attached.code, attached.sentence);
   register_membarrier();
   take_up(attachment, std::move(attached));
+  attachment.wish.fd = -1;  // used up: a forked child goes by the path
   attachment.closing.store(false, std::memory_order_relaxed);
   attachment.guard->client_id.store(attachment.client_id, std::memory_order_release);
   return 0;
@@ -164,23 +165,27 @@ void detach_locked(Attachment& attachment) noexcept {
   attachment.wake.reset();
 }
 
+// Until no operation that was under way is: nothing may touch what is unmapped next. Nobody who is busy waits for
+// a lock that the caller has (the overflow cache is busy only under the attachment's).
+void wait_for_quiet(Attachment& attachment) noexcept {
+  // A counter that is seen does not imply that the `busy` before it is.
+  ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
+  for (ClientCache* cache : attachment.caches) {
+    while (cache->hot.record->busy.load(std::memory_order_acquire) != 0) ::sched_yield();
+  }
+}
+
 // From now on each put takes the slow path, where the last one ends the attachment.
 void begin_closing(Attachment& attachment) noexcept {
   attachment.closing.store(true, std::memory_order_seq_cst);
   for (ClientCache* cache : attachment.caches) {
+    cache->hot.record->closing.store(1, std::memory_order_seq_cst);
     lib::SharedRingRecord* rings = lib::ControlView::rings_of(*cache->hot.record);
     for (std::uint32_t r = 0; r < attachment.rings.size(); ++r) {
       rings[r].limit.store(0, std::memory_order_relaxed);
     }
   }
-  // A put that was under way with the old limit has ended, or is seen to be busy.
-  ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
-  for (ClientCache* cache : attachment.caches) {
-    for (int spin = 0; spin < 1000 && cache->hot.record->busy.load(std::memory_order_acquire) != 0;
-         ++spin) {
-      ::sched_yield();
-    }
-  }
+  wait_for_quiet(attachment);
 }
 
 void end_if_unused_locked(Attachment& attachment) noexcept {
@@ -192,6 +197,7 @@ void end_if_unused_locked(Attachment& attachment) noexcept {
   Locked lock(attachment.guard->lock);
   if (!attachment.closing.load(std::memory_order_relaxed)) begin_closing(attachment);
   if (held_slots(attachment) > 0) return;
+  wait_for_quiet(attachment);
   detach_locked(attachment);
   attachment.in_use = false;
 }
@@ -249,7 +255,7 @@ int open_attachment(const AttachWish& wish, Attachment*& opened) noexcept {
   const int code = ensure_attached(*attachment);
   if (code != 0) {
     Locked registry_lock(*registry().lock);
-    if (--attachment->handles == 0 && !attachment->attached()) attachment->in_use = false;
+    if (--attachment->handles == 0) end_if_unused_locked(*attachment);
     return code;
   }
   if (attachment->closing.load(std::memory_order_relaxed)) {
@@ -257,6 +263,7 @@ int open_attachment(const AttachWish& wish, Attachment*& opened) noexcept {
     Locked lock(attachment->guard->lock);
     attachment->closing.store(false, std::memory_order_relaxed);
     for (ClientCache* cache : attachment->caches) {
+      cache->hot.record->closing.store(0, std::memory_order_relaxed);
       lib::SharedRingRecord* rings = lib::ControlView::rings_of(*cache->hot.record);
       for (std::uint32_t r = 0; r < attachment->rings.size(); ++r) {
         const RingSetup& ring = attachment->rings[r];

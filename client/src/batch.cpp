@@ -178,6 +178,7 @@ void put_many(zp_buffer* buffers, std::size_t count) noexcept {
     {
       Access access(attachment);
       if (access.code() != 0) {
+        put_orphaned(attachment, ring, buffers[i].slot, mark_of(attachment, buffers[i].word));
         buffers[i++] = zp_buffer{};
         continue;
       }

@@ -123,7 +123,10 @@ int zp_put(zp_buffer* buffer) {
   // Words that no get has made must not lead outside the caches.
   if (cache != nullptr && detail::ring_of(put.word) < attachment.most_rings) {
     RingCache& ring = cache->rings[detail::ring_of(put.word)];
-    if (zeropool::lib::put_hit(*cache, ring, put.slot, detail::generation_of(put.word))) return 0;
+    if ((put.word & zeropool::lib::Mark::kHolderMask) == ring.tag &&
+        zeropool::lib::put_hit(*cache, ring, put.slot, detail::generation_of(put.word))) {
+      return 0;
+    }
   }
   return put_one(attachment, put.word, put.slot);
 }
@@ -180,23 +183,26 @@ int zp_release(zp_buffer* buffer, uint32_t receiver, zp_handle* handle) {
   }
   if (const int code = check_incarnation(attachment, buffer->word); code != 0) return code;
   const std::uint32_t ring = detail::ring_of(buffer->word);
-  Access access(attachment);
-  if (access.code() != 0) return access.code();
-  const zeropool::lib::SharedRingView& view = attachment.rings[ring].view;
-  const zeropool::lib::Mark held = mark_of(attachment, buffer->word);
-  const auto note = zeropool::lib::TransitNote::make(buffer->size, receiver, 0);
-  std::uint64_t generation = 0;
-  if (buffer->slot >= view.slot_bound()) {
-    return refuse_not_held(attachment, access.cache(), held, zeropool::lib::Mark{});
+  {
+    Access access(attachment);
+    if (access.code() != 0) return access.code();
+    const zeropool::lib::SharedRingView& view = attachment.rings[ring].view;
+    const zeropool::lib::Mark held = mark_of(attachment, buffer->word);
+    const auto note = zeropool::lib::TransitNote::make(buffer->size, receiver, 0);
+    std::uint64_t generation = 0;
+    if (buffer->slot >= view.slot_bound()) {
+      return refuse_not_held(attachment, access.cache(), held, zeropool::lib::Mark{});
+    }
+    zeropool::lib::SlotWords<std::atomic>& words = view.slots[buffer->slot];
+    if (!zeropool::lib::begin_hand_off(words, held, note, generation)) {
+      return refuse_not_held(attachment, access.cache(), held,
+                             zeropool::lib::Mark{words.mark.load(std::memory_order_relaxed)});
+    }
+    count_up(access.ops().record(ring).released);
+    *handle = make_handle(generation, ring, buffer->slot, attachment.pool_tag);
+    *buffer = zp_buffer{};
   }
-  zeropool::lib::SlotWords<std::atomic>& words = view.slots[buffer->slot];
-  if (!zeropool::lib::begin_hand_off(words, held, note, generation)) {
-    return refuse_not_held(attachment, access.cache(), held,
-                           zeropool::lib::Mark{words.mark.load(std::memory_order_relaxed)});
-  }
-  count_up(access.ops().record(ring).released);
-  *handle = make_handle(generation, ring, buffer->slot, attachment.pool_tag);
-  *buffer = zp_buffer{};
+  if (attachment.closing.load(std::memory_order_relaxed)) end_if_unused(attachment);
   return 0;
 }
 

@@ -126,7 +126,7 @@ void CacheOps::count_claim(std::uint32_t ring, const lib::ClaimStats& stats,
   std::atomic<std::uint32_t>& low = setup(ring).descriptor->low;
   if (low.load(std::memory_order_relaxed) != 0) return;
   low.store(1, std::memory_order_relaxed);
-  attachment_.header().rings_low.store(1, std::memory_order_relaxed);
+  attachment_.header().rings_low.store(1, std::memory_order_release);  // after `low`
   ring_doorbell();
 }
 

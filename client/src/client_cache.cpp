@@ -159,6 +159,9 @@ ClientCache* make_cache(Attachment& attachment, OwnThread* thread) noexcept {
   cache->hot.record = &attachment.view.thread(number);
   cache->hot.held_bits = lib::Mark::holder_bits(lib::SlotState::kHeld, attachment.client_id);
   cache->hot.record->busy.store(0, std::memory_order_relaxed);
+  cache->hot.record->closing.store(attachment.closing.load(std::memory_order_relaxed) ? 1 : 0,
+                                   std::memory_order_relaxed);
+  cache->hot.record->home_arena.store(0, std::memory_order_relaxed);
   cache->hot.record->steal.store(lib::kStealNone, std::memory_order_relaxed);
   cache->hot.record->tid.store(static_cast<std::uint32_t>(::syscall(SYS_gettid)),
                                std::memory_order_relaxed);

@@ -176,7 +176,7 @@ int Order::place(const OrderWants& wants, std::uint32_t arena, std::uint32_t fla
   }
   word_ = posted;
   attachment_.view.order_hint_word(number_).fetch_or(std::uint64_t{1} << (number_ % 64),
-                                                     std::memory_order_relaxed);
+                                                     std::memory_order_release);  // after Posted
   // Pairs with the daemon's fence between `sleeping = 1` and its last scan.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (header.sleeping.load(std::memory_order_relaxed) != 0)

@@ -41,12 +41,31 @@ int refuse_not_held(Attachment& attachment, ClientCache& cache, lib::Mark wanted
               pool + "this buffer was put, released or reclaimed already; put it once");
 }
 
+int put_orphaned(Attachment& attachment, std::uint32_t ring, std::uint32_t slot,
+                 lib::Mark wanted) noexcept {
+  const lib::SharedRingView& view = attachment.rings[ring].view;
+  std::uint64_t expected = wanted.word;
+  if (slot >= view.slot_bound() ||
+      !view.slots[slot].mark.compare_exchange_strong(
+          expected, wanted.next(lib::SlotState::kOrphaned, 0).word, std::memory_order_release)) {
+    return fail(ErrorCode::not_held, "this buffer was put already, or is not this process's");
+  }
+  {
+    Locked lock(attachment.guard->lock);
+    ++attachment.exited.puts;
+  }
+  attachment.header().orphans.fetch_add(1, std::memory_order_relaxed);
+  if (attachment.closing.load(std::memory_order_relaxed)) end_if_unused(attachment);
+  return 0;
+}
+
 int put_one(Attachment& attachment, std::uint64_t buffer_word, std::uint32_t slot) noexcept {
   if (const int code = check_incarnation(attachment, buffer_word); code != 0) return code;
   const std::uint32_t ring = detail::ring_of(buffer_word);
   {
     Access access(attachment);
-    if (access.code() != 0) return access.code();
+    if (access.code() != 0)
+      return put_orphaned(attachment, ring, slot, mark_of(attachment, buffer_word));
     CacheOps& ops = access.ops();
     const lib::SharedRingView& view = attachment.rings[ring].view;
     const lib::Mark wanted = mark_of(attachment, buffer_word);

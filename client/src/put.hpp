@@ -15,6 +15,10 @@ int put_one(Attachment& attachment, std::uint64_t buffer_word, std::uint32_t slo
 // wrong_process without a trace, unless the buffer belongs to this attachment of this process.
 int check_incarnation(Attachment& attachment, std::uint64_t buffer_word) noexcept;
 
+// For a thread that can have no cache at all: the slot is left to the daemon's sweep.
+int put_orphaned(Attachment& attachment, std::uint32_t ring, std::uint32_t slot,
+                 lib::Mark wanted) noexcept;
+
 // The mark that a buffer of this client must have.
 lib::Mark mark_of(const Attachment& attachment, std::uint64_t buffer_word) noexcept;
 

@@ -112,6 +112,7 @@ class Buffer {
     return raw;
   }
   static Buffer from_c(const zp_buffer& raw) noexcept {
+    if (raw.data != nullptr) detail::unpoison(raw.data, raw.size);
     return Buffer(static_cast<std::byte*>(raw.data), raw.pool, raw.word, raw.slot, raw.size);
   }
 
@@ -130,9 +131,12 @@ class Buffer {
         zp_v1_thread->caches[detail::state_of(pool)->index].load(std::memory_order_relaxed);
     if (cache != nullptr) [[likely]] {
       detail::RingCache& ring = cache->rings[detail::ring_of(word)];
-      detail::poison(data, ring.class_bytes);
-      if (lib::put_hit(*cache, ring, slot, detail::generation_of(word))) [[likely]]
-        return;
+      // The low bits are {ring, incarnation}: a Buffer inherited by fork must not match a slot of the child's own.
+      if ((word & lib::Mark::kHolderMask) == ring.tag) [[likely]] {
+        detail::poison(data, ring.class_bytes);
+        if (lib::put_hit(*cache, ring, slot, detail::generation_of(word))) [[likely]]
+          return;
+      }
     }
     zp_v1_put_slow(pool, word, slot);
   }

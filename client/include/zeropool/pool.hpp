@@ -125,7 +125,10 @@ class Pool {
   // No allocation; one claim serves many.
   std::size_t get_batch(std::size_t bytes, std::span<Buffer> into) noexcept {
     for (Buffer& buffer : into) buffer.reset();
-    return zp_get_many(pool_, bytes, into.size(), reinterpret_cast<zp_buffer*>(into.data()));
+    const std::size_t got =
+        zp_get_many(pool_, bytes, into.size(), reinterpret_cast<zp_buffer*>(into.data()));
+    for (Buffer& buffer : into.first(got)) detail::unpoison(buffer.data(), buffer.size());
+    return got;
   }
   void put_batch(std::span<Buffer> buffers) noexcept {
     zp_put_batch(reinterpret_cast<zp_buffer*>(buffers.data()), buffers.size());

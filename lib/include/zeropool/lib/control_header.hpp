@@ -80,7 +80,7 @@ struct alignas(kSmallPage) ControlHeader {
   std::atomic<std::uint32_t> sleeping;  // 1: the daemon waits for the doorbell
   std::atomic<std::uint64_t> daemon_starts;
   std::atomic<std::uint32_t> orders_waiting;
-  std::atomic<std::uint32_t> reserved2;
+  std::atomic<std::uint32_t> orphans;  // slots orphaned by threads that have no record
 
   // How much of each table is published (its pages are there). Only grows.
   alignas(kCacheLine) std::atomic<std::uint32_t> threads_published;

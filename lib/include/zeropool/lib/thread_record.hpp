@@ -70,7 +70,9 @@ struct alignas(kCacheLine) ThreadRecord {
   Atom<std::uint32_t> steal;
   Atom<std::uint32_t> home_arena;
   Atom<std::uint32_t> tid;
-  Atom<std::uint64_t> reserved[5];
+  Atom<std::uint32_t> closing;  // 1: its client closed the pool; limits stay 0
+  Atom<std::uint32_t> reserved_word;
+  Atom<std::uint64_t> reserved[4];
   // The line of misuse.
   Atom<std::uint64_t> stale_handles;
   Atom<std::uint64_t> double_puts;
