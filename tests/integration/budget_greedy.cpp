@@ -31,12 +31,14 @@ namespace {
 
 constexpr std::uint64_t kMiB = 1024 * 1024;
 
+using Committed = std::map<std::uint64_t, std::uint64_t>;  // bytes by segment
+
 // What the kernel says is committed in all segments of the daemon: control, data, ledger.
-std::uint64_t committed_outside(pid_t daemon) {
+Committed look_at_segments(pid_t daemon) {
   const std::string folder = "/proc/" + std::to_string(daemon) + "/fd";
   DIR* fds = ::opendir(folder.c_str());
-  if (fds == nullptr) return 0;
-  std::map<std::uint64_t, std::uint64_t> by_inode;
+  if (fds == nullptr) return {};
+  Committed by_inode;
   while (const dirent* entry = ::readdir(fds)) {
     const std::string path = folder + "/" + entry->d_name;
     char target[256] = {};
@@ -49,8 +51,16 @@ std::uint64_t committed_outside(pid_t daemon) {
     by_inode[info.st_ino] = static_cast<std::uint64_t>(info.st_blocks) * 512;
   }
   ::closedir(fds);
+  return by_inode;
+}
+
+// Their sum at one instant. Segments are looked at one after the other, and what moves from one pool to another
+// in between would count twice: so only two looks that see the same say what was so between them. 0: no such.
+std::uint64_t committed_outside(pid_t daemon) {
+  const Committed first = look_at_segments(daemon);
+  if (first != look_at_segments(daemon)) return 0;
   std::uint64_t sum = 0;
-  for (const auto& [inode, bytes] : by_inode) sum += bytes;
+  for (const auto& [inode, bytes] : first) sum += bytes;
   return sum;
 }
 
@@ -62,7 +72,7 @@ class Sampler {
           while (!stop_) {
             const std::uint64_t now = committed_outside(daemon);
             if (now > peak_) peak_ = now;
-            ++samples_;
+            if (now > 0) ++samples_;
             pause_briefly();
           }
         }) {}
