@@ -28,7 +28,12 @@ class KeepingReporter : public benchmark::ConsoleReporter {
         times_[name].push_back(ns);
       }
     }
-    ConsoleReporter::ReportRuns(runs);
+    // The repetitions are kept; shown are their summaries.
+    std::vector<Run> shown;
+    for (const Run& run : runs) {
+      if (run.run_type == Run::RT_Aggregate || run.repetitions <= 1) shown.push_back(run);
+    }
+    if (!shown.empty()) ConsoleReporter::ReportRuns(shown);
   }
   double median(const std::string& name) const {
     const auto found = times_.find(name);
