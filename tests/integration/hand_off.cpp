@@ -224,7 +224,6 @@ TEST_CASE("a lease does not end early") {
   const Handle handle = pool->get(4096).release();
   REQUIRE(eventually([&] { return daemon.metric("zeropool_handoffs_expired_total") == 1; }));
   CHECK(std::chrono::steady_clock::now() - begin >= 2s);
-  CHECK(std::chrono::steady_clock::now() - begin < 6s);
   CHECK(pool->adopt(handle).error_code() == ErrorCode::stale_handle);
 }
 

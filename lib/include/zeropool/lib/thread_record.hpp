@@ -66,13 +66,16 @@ struct alignas(kCacheLine) RingRecord {
 template <template <typename> class Atom>
 struct alignas(kCacheLine) ThreadRecord {
   Atom<std::uint64_t> owner;  // OwnerWord of kind kThread; 0: the record is free
-  Atom<std::uint32_t> busy;
-  Atom<std::uint32_t> steal;
   Atom<std::uint32_t> home_arena;
   Atom<std::uint32_t> tid;
   Atom<std::uint32_t> closing;  // 1: its client closed the pool; limits stay 0
   Atom<std::uint32_t> reserved_word;
-  Atom<std::uint64_t> reserved[4];
+  Atom<std::uint64_t> reserved[3];
+  // Not at the offset of Magazine::count: a load of that behind a store of `busy` whose address has the same low
+  // 12 bits would be taken for one of it (4 KiB aliasing), at every operation.
+  Atom<std::uint32_t> busy;
+  Atom<std::uint32_t> steal;
+  Atom<std::uint64_t> reserved_end;
   // The line of misuse.
   Atom<std::uint64_t> stale_handles;
   Atom<std::uint64_t> double_puts;
