@@ -102,7 +102,7 @@ void fill_rings(const ControlPlan& plan, RingDescriptor* rings) {
 std::uint64_t page_bytes(PageKind kind) {
   switch (kind) {
     case PageKind::kGiant1GiB: return kGiantPage;
-    case PageKind::kHuge2MiB: return kHugePage;
+    case PageKind::kHuge2MiB:
     case PageKind::kTransparent: return kHugePage;
     case PageKind::kSmall4KiB: return kSmallPage;
   }

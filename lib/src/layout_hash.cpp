@@ -10,7 +10,7 @@
 namespace zeropool::inline v1::lib {
 namespace {
 
-static_assert(sizeof(SharedMagazine) == 256 && alignof(SharedMagazine) == 256);
+static_assert(sizeof(SharedMagazine) == 256);
 static_assert(offsetof(SharedMagazine, owner) == 0);
 static_assert(offsetof(SharedMagazine, count) == 8);
 static_assert(offsetof(SharedMagazine, link) == 12);
