@@ -23,7 +23,8 @@ constexpr int kDetachTimeoutMs = 2000;
 
 // All attachments of the process, by index. The lock is in memory that fork wipes.
 struct Registry {
-  WipedLock* lock = nullptr;
+  WipedLock unwiped{};  // where there was no memory for the other: then a child may find it closed
+  WipedLock* lock = &unwiped;
   Attachment* attachments[kMaxPools] = {};
 };
 
@@ -44,7 +45,9 @@ void* wiped_memory(std::size_t bytes) noexcept {
 
 // The registry's lock is made before main(), so that no two threads make it.
 __attribute__((constructor)) void make_registry_lock() {
-  registry().lock = static_cast<WipedLock*>(wiped_memory(4096));
+  if (void* memory = wiped_memory(4096); memory != nullptr) {
+    registry().lock = static_cast<WipedLock*>(memory);
+  }
 }
 
 // Ours by address-space-wide barriers, so that an idle thread's caches can be taken (thread_record.hpp T3).
@@ -240,8 +243,6 @@ Attachment* find_attachment(const AttachWish& wish) noexcept {
 
 int open_attachment(const AttachWish& wish, Attachment*& opened) noexcept {
   on_thread_exit(&thread_exits);
-  if (registry().lock == nullptr)
-    return fail(ErrorCode::system, "no memory for the library's own state");
   Attachment* attachment = nullptr;
   {
     Locked registry_lock(*registry().lock);

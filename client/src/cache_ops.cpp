@@ -269,6 +269,7 @@ std::uint32_t CacheOps::put_many(std::uint32_t ring, std::uint32_t count,
 void CacheOps::stash(std::uint32_t ring, std::uint32_t number) noexcept {
   const std::uint32_t old_loaded = loaded(ring);
   const std::uint32_t old_previous = previous(ring);
+  // NOLINTNEXTLINE(bugprone-branch-clone): each case is one row of what the thread has
   if (count(ring, number) == 0) {
     release(ring, number);
   } else if (old_loaded == kNoCell) {

@@ -7,8 +7,8 @@ namespace zeropool::client {
 std::string size_text(std::uint64_t bytes) {
   static constexpr const char* kUnits[] = {"KiB", "MiB", "GiB", "TiB"};
   if (bytes < 1024) return std::to_string(bytes) + " bytes";
-  double value = static_cast<double>(bytes);
-  int unit = -1;
+  double value = static_cast<double>(bytes) / 1024;
+  std::size_t unit = 0;
   while (value >= 1024 && unit < 3) {
     value /= 1024;
     ++unit;
