@@ -125,8 +125,9 @@ class Buffer {
 
   zp_buffer view() const noexcept { return zp_buffer{data_, pool_, word_, slot_, size_}; }
 
-  // By value: so a Buffer whose life is one scope stays in registers, inlined or not.
-  static void put(std::byte* data, zp_pool* pool, std::uint64_t word, std::uint32_t slot) noexcept {
+  // By value and inlined: so a Buffer whose life is one scope stays in registers.
+  [[gnu::always_inline]] static void put(std::byte* data, zp_pool* pool, std::uint64_t word,
+                                         std::uint32_t slot) noexcept {
     detail::ThreadCache* cache =
         zp_v1_thread->caches[detail::state_of(pool)->index].load(std::memory_order_relaxed);
     if (cache != nullptr) [[likely]] {
