@@ -35,12 +35,18 @@ class KeepingReporter : public benchmark::ConsoleReporter {
     }
     if (!shown.empty()) ConsoleReporter::ReportRuns(shown);
   }
-  double median(const std::string& name) const {
+  // Of the repetitions; all 0 when there are none.
+  struct Spread {
+    double min = 0;
+    double median = 0;
+    double max = 0;
+  };
+  Spread spread(const std::string& name) const {
     const auto found = times_.find(name);
-    if (found == times_.end()) return 0;
+    if (found == times_.end()) return {};
     std::vector<double> sorted = found->second;
     std::sort(sorted.begin(), sorted.end());
-    return sorted[sorted.size() / 2];
+    return {sorted.front(), sorted[sorted.size() / 2], sorted.back()};
   }
   bool failed() const { return failed_; }
 
@@ -80,14 +86,16 @@ int main(int argc, char** argv) {
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   KeepingReporter reporter;
   benchmark::RunSpecifiedBenchmarks(&reporter);
-  std::printf("\n%-3s %-34s %10s %10s %8s  %s\n", "", "work", "ours ns", "peer ns", "ratio",
-              "peer");
+  std::printf("\nNanoseconds, the median and the range of the repetitions.\n\n");
+  std::printf("%-3s %-34s %8s %16s %8s %16s %8s  %s\n", "", "work", "ours", "range", "peer",
+              "range", "ratio", "peer");
   for (const Goal& goal : kGoals) {
-    const double ours = reporter.median(goal.ours);
-    const double peer = reporter.median(goal.peer);
-    if (ours == 0 || peer == 0) continue;
-    std::printf("%-3s %-34s %10.2f %10.2f %8.2f  %s\n", goal.id, goal.work, ours, peer, ours / peer,
-                goal.peer_name);
+    const KeepingReporter::Spread ours = reporter.spread(goal.ours);
+    const KeepingReporter::Spread peer = reporter.spread(goal.peer);
+    if (ours.median == 0 || peer.median == 0) continue;
+    std::printf("%-3s %-34s %8.2f %8.2f-%7.2f %8.2f %8.2f-%7.2f %8.2f  %s\n", goal.id, goal.work,
+                ours.median, ours.min, ours.max, peer.median, peer.min, peer.max,
+                ours.median / peer.median, goal.peer_name);
   }
   return reporter.failed() ? 1 : 0;
 }

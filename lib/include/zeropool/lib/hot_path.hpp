@@ -7,24 +7,15 @@
 
 #include <atomic>
 #include <cstdint>
-#include <type_traits>
 
 #include <zeropool/lib/ordering.hpp>
 #include <zeropool/lib/thread_cache.hpp>
 
 namespace zeropool::inline v1::lib {
 
-// Adds one to a counter that only this thread writes. Compilers keep load, add and store of an atomic apart; on
-// x86-64 one instruction without a lock prefix does the three (not atomic towards other writers: there are none).
+// Adds one to a counter that only this thread writes.
 template <template <typename> class Atom>
-[[gnu::always_inline]] inline void count_one(Atom<std::uint64_t>& counter) noexcept {
-#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
-  if constexpr (std::is_same_v<Atom<std::uint64_t>, std::atomic<std::uint64_t>>) {
-    static_assert(sizeof(counter) == sizeof(std::uint64_t));
-    asm volatile("incq %0" : "+m"(reinterpret_cast<std::uint64_t&>(counter)) : : "cc");
-    return;
-  }
-#endif
+inline void count_one(Atom<std::uint64_t>& counter) noexcept {
   counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
