@@ -15,8 +15,8 @@
 namespace zeropool::daemon {
 namespace {
 
-constexpr std::array<std::string_view, 6> kCommands = {"status", "pools", "clients",
-                                                       "trim",   "audit", "reload"};
+constexpr std::array<std::string_view, 7> kCommands = {"status", "pools",  "clients",  "trim",
+                                                       "audit",  "reload", "hand-over"};
 // What is really lost is lost in every look; what only moved is somewhere else in the next.
 constexpr int kAuditLooks = 3;
 
@@ -141,6 +141,9 @@ std::string admin_reply_document(Daemon& daemon, const std::string& command,
     document = trim(daemon, argument, refusal);
   } else if (command == "audit") {
     document = audit(daemon, argument, refusal);
+  } else if (command == "hand-over") {
+    daemon.hand_over();
+    document = {{"handed_over", true}};
   } else {
     document = reload(daemon, refusal);
   }

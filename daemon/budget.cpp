@@ -55,6 +55,17 @@ void Budget::refund_overhead(std::uint64_t bytes) {
   committed_bytes_ = less(committed_bytes_, bytes);
 }
 
+void Budget::adopt(PoolAccount& account, std::uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  account.committed_bytes += bytes;
+  committed_bytes_ += bytes;
+}
+
+void Budget::adopt_overhead(std::uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  committed_bytes_ += bytes;
+}
+
 void Budget::refund(PoolAccount& account, std::uint64_t bytes) {
   const std::lock_guard lock(mutex_);
   const std::uint64_t refunded = std::min(bytes, account.committed_bytes);

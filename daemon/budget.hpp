@@ -37,6 +37,9 @@ class Budget {
   // Metadata that belongs to no pool (the ledger).
   bool charge_overhead(std::uint64_t bytes);
   void refund_overhead(std::uint64_t bytes);
+  // What was committed before this daemon started: counted, never refused (U1 holds again once it shrank).
+  void adopt(PoolAccount& account, std::uint64_t bytes);
+  void adopt_overhead(std::uint64_t bytes);
   void refund(PoolAccount& account, std::uint64_t bytes);
   // What `account` could still commit now.
   std::uint64_t available(const PoolAccount& account) const;

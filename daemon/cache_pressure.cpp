@@ -23,6 +23,12 @@ void CachePressure::relieve() {
   anything_ = false;
 }
 
+void CachePressure::relieve_everything() {
+  pressed_.assign(pressed_.size(), true);
+  anything_ = true;
+  relieve();
+}
+
 void CachePressure::set_limits(std::uint32_t ring, std::uint32_t limit) {
   const std::uint32_t threads =
       std::min(memory_.header().threads_published.load(std::memory_order_acquire),

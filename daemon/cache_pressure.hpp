@@ -18,6 +18,8 @@ class CachePressure {
   void press(std::uint32_t ring);
   // Gives all pressed rings their limit back.
   void relieve();
+  // Also what a daemon before this one pressed.
+  void relieve_everything();
 
  private:
   void set_limits(std::uint32_t ring, std::uint32_t limit);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "daemon/client_reclaim.hpp"
 #include "daemon/death.hpp"
 #include "daemon/lease_watch.hpp"
+#include "daemon/logging.hpp"
 
 namespace zeropool::daemon {
 namespace {
@@ -21,7 +23,9 @@ using namespace std::chrono_literals;
 using lib::ErrorCode;
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
+// Between looks at suspects: at first, and at most (each look without a result doubles it).
 constexpr std::chrono::nanoseconds kSuspectLook = 10s;
+constexpr std::chrono::nanoseconds kMostSuspectLook = 10min;
 
 void fill_record(const PoolService& service, const AttachedClient& client, std::uint32_t uid) {
   lib::SharedClientRecord& record = service.pool().memory->view().client(client.record);
@@ -37,9 +41,9 @@ void fill_record(const PoolService& service, const AttachedClient& client, std::
 
 }  // namespace
 
-Clients::Clients(EventLoop& loop, Ledger& ledger, std::uint32_t limit,
+Clients::Clients(EventLoop& loop, Ledger& ledger, DescriptorStore& store, std::uint32_t limit,
                  std::function<void(std::uint32_t)> gone)
-    : loop_(loop), ledger_(ledger), limit_(limit), gone_(std::move(gone)) {}
+    : loop_(loop), ledger_(ledger), store_(store), limit_(limit), gone_(std::move(gone)) {}
 
 Clients::~Clients() {
   loop_.cancel(suspect_timer_);
@@ -72,18 +76,17 @@ const AttachedClient* Clients::admit(PoolService& service, const Peer& peer,
                            client.record};
   client.wake.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   const std::uint32_t id = client.id;
-  const bool watched =
-      client.wake && loop_.watch(client.pidfd.get(), EPOLLIN, [this, id](std::uint32_t) {
-        reclaim(id, "has ended");
-        gone_(id);
-      });
-  if (!watched) {
+  if (!client.wake || !watch(client)) {
     code = ErrorCode::system;
     why = std::string("the daemon cannot watch the client: ") + std::strerror(errno);
     service.free_record(client.record);
     return nullptr;
   }
+  store_.keep(pidfd_name(id), client.pidfd.get());  // N3
+  store_.keep(wake_name(id), client.wake.get());
   if (!ledger_.add_client(entry)) {
+    store_.forget(pidfd_name(id));
+    store_.forget(wake_name(id));
     why = "the ledger is full of clients that are gone but have hand-offs under way; try again";
     loop_.unwatch(client.pidfd.get());
     service.free_record(client.record);
@@ -98,6 +101,61 @@ const AttachedClient* Clients::admit(PoolService& service, const Peer& peer,
   return &clients_.emplace(id, std::move(client)).first->second;
 }
 
+bool Clients::watch(const AttachedClient& client) {
+  return loop_.watch(client.pidfd.get(), EPOLLIN, [this, id = client.id](std::uint32_t) {
+    reclaim(id, "has ended");
+    gone_(id);
+  });
+}
+
+void Clients::restore(PoolService& service, const LedgerClient& entry, lib::UniqueFd pidfd,
+                      lib::UniqueFd wake) {
+  AttachedClient client;
+  client.service = &service;
+  client.id = entry.id;
+  client.epoch = entry.epoch;
+  client.record = entry.record;
+  client.pid = entry.pid;
+  const lib::SharedClientRecord* record =
+      entry.record < service.pool().memory->plan().shape.client_capacity
+          ? &service.pool().memory->view().client(entry.record)
+          : nullptr;
+  if (record != nullptr) {  // where clients can write
+    client.name =
+        printable(std::string_view(record->name, ::strnlen(record->name, sizeof(record->name))),
+                  sizeof(record->name) - 1);
+  }
+  client.pidfd = std::move(pidfd);
+  client.wake = std::move(wake);
+  if (!client.wake) client.wake.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  service.keep_record(entry.record);
+  service.pool().clients.push_back(ClientInfo{client.id, client.epoch, client.record, client.pid,
+                                              entry.uid, client.name, monotonic_ns(), false});
+  const std::uint32_t id = client.id;
+  const AttachedClient& kept = clients_.emplace(id, std::move(client)).first->second;
+  if (!kept.pidfd || has_ended(kept.pidfd.get()) || !watch(kept)) {
+    reclaim(id, "ended while no daemon ran", static_cast<bool>(kept.pidfd));
+    return;
+  }
+  service.watch_leases();
+  // Nobody hears its hang-up before it has connected again.
+  suspects_.insert(id);
+  watch_suspects(kSuspectLook);
+}
+
+bool Clients::reattach(std::uint32_t id, std::uint32_t epoch, const Peer& peer) {
+  const auto found = clients_.find(id);
+  if (found == clients_.end() || found->second.epoch != epoch ||
+      process_of_pidfd(found->second.pidfd.get()) != peer.pid) {
+    return false;
+  }
+  suspects_.erase(id);
+  for (ClientInfo& info : found->second.service->pool().clients) {
+    if (info.id == id) info.suspect = false;
+  }
+  return true;
+}
+
 void Clients::detach(std::uint32_t id) {
   const auto found = clients_.find(id);
   if (found == clients_.end()) return;
@@ -108,7 +166,14 @@ void Clients::hung_up(std::uint32_t id) {
   const auto found = clients_.find(id);
   if (found == clients_.end() || confirm_gone(id)) return;
   mark_suspect(found->second);
-  if (suspect_timer_ == 0) suspect_timer_ = loop_.after(200ms, [this] { look_at_suspects(); });
+  loop_.cancel(std::exchange(suspect_timer_, 0));
+  watch_suspects(200ms);
+}
+
+void Clients::watch_suspects(std::chrono::nanoseconds wait) {
+  if (suspect_timer_ != 0) return;
+  suspect_wait_ = wait;
+  suspect_timer_ = loop_.after(wait, [this] { look_at_suspects(); });
 }
 
 void Clients::mark_suspect(const AttachedClient& client) {
@@ -140,9 +205,8 @@ void Clients::look_at_suspects() {
   loop_.cancel(std::exchange(suspect_timer_, 0));
   const std::vector<std::uint32_t> ids(suspects_.begin(), suspects_.end());
   for (const std::uint32_t id : ids) confirm_gone(id);
-  if (!suspects_.empty()) {
-    suspect_timer_ = loop_.after(kSuspectLook, [this] { look_at_suspects(); });
-  }
+  if (suspects_.empty()) return;
+  watch_suspects(std::clamp(suspect_wait_ * 2, kSuspectLook, kMostSuspectLook));
 }
 
 void Clients::reclaim(std::uint32_t id, const char* how, bool died) {
@@ -164,6 +228,8 @@ void Clients::reclaim(std::uint32_t id, const char* how, bool died) {
   }
   std::erase_if(pool.clients, [&](const ClientInfo& info) { return info.id == id; });
   service.free_record(client.record);
+  store_.forget(pidfd_name(id));
+  store_.forget(wake_name(id));
   if (report.slots.left_in_transit == 0) {
     ledger_.remove_client(id);  // N1
   } else {

@@ -6,7 +6,9 @@
 //   N1  Every client has an entry in the ledger from before its attach is answered until no word names it.
 //   N2  A client is reclaimed only when its process has ended, when it has detached, or when its socket is
 //       closed and its process has the pool's memory mapped no more.
+//   N3  Its descriptors are kept from before its entry is in the ledger until it is reclaimed (F1).
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -14,6 +16,7 @@
 #include <unordered_set>
 
 #include "daemon/access.hpp"
+#include "daemon/descriptor_store.hpp"
 #include "daemon/event_loop.hpp"
 #include "daemon/ledger.hpp"
 #include "daemon/pool_service.hpp"
@@ -36,7 +39,7 @@ struct AttachedClient {
 class Clients {
  public:
   // `gone` is called with the id of a client whose process has ended, after it was reclaimed.
-  Clients(EventLoop& loop, Ledger& ledger, std::uint32_t limit,
+  Clients(EventLoop& loop, Ledger& ledger, DescriptorStore& store, std::uint32_t limit,
           std::function<void(std::uint32_t)> gone);
   ~Clients();
   Clients(const Clients&) = delete;
@@ -45,6 +48,11 @@ class Clients {
   // Null: `code` and `why`.
   const AttachedClient* admit(PoolService& service, const Peer& peer, const std::string& name,
                               lib::UniqueFd pidfd, lib::ErrorCode& code, std::string& why);
+  // A client of the daemon before, with what the store kept of it. Reclaimed at once when its process has ended.
+  void restore(PoolService& service, const LedgerClient& entry, lib::UniqueFd pidfd,
+               lib::UniqueFd wake);
+  // Whether the peer is the client that it says it is: then it has a connection again.
+  bool reattach(std::uint32_t id, std::uint32_t epoch, const Peer& peer);
   // It has said that it is done.
   void detach(std::uint32_t id);
   // Its socket is closed: dead, or only suspect.
@@ -60,15 +68,19 @@ class Clients {
   bool confirm_gone(std::uint32_t id);
   void look_at_suspects();
   void mark_suspect(const AttachedClient& client);
+  bool watch(const AttachedClient& client);
+  void watch_suspects(std::chrono::nanoseconds wait);
 
   EventLoop& loop_;
   Ledger& ledger_;
+  DescriptorStore& store_;
   const std::uint32_t limit_;
   std::function<void(std::uint32_t)> gone_;
   std::unordered_map<std::uint32_t, AttachedClient> clients_;
   std::unordered_map<std::uint32_t, const PoolService*> departed_;  // ids that marks may still name
   std::unordered_set<std::uint32_t> suspects_;
   EventLoop::TimerId suspect_timer_ = 0;
+  std::chrono::nanoseconds suspect_wait_{};
 };
 
 }  // namespace zeropool::daemon

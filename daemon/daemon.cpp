@@ -43,7 +43,16 @@ void Daemon::run() {
   state_ = "running";
   notify::ready(status_line());
   loop_->run();
-  stop();
+  if (!handing_over_) stop();
+}
+
+void Daemon::hand_over() {
+  spdlog::info("making room for another zeropoold; clients go on");
+  handing_over_ = true;
+  sessions_->stop_listening();
+  store_->keep("listener", listener_->fd());  // who connects now waits for the next daemon
+  commits_->finish();
+  loop_->stop();
 }
 
 void Daemon::stop() {
@@ -55,6 +64,7 @@ void Daemon::stop() {
   listener_.reset();
   for (const auto& service : services_) service->stop();
   http_.reset();
+  store_->end();
   loop_->stop();
 }
 

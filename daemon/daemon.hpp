@@ -15,6 +15,7 @@
 #include "daemon/clients.hpp"
 #include "daemon/commit_thread.hpp"
 #include "daemon/config.hpp"
+#include "daemon/descriptor_store.hpp"
 #include "daemon/event_loop.hpp"
 #include "daemon/http_front.hpp"
 #include "daemon/instance_lock.hpp"
@@ -31,6 +32,7 @@ namespace zeropool::daemon {
 struct DaemonOptions {
   std::string config_path;  // empty: none, the defaults
   std::string log_level;    // empty: as configured; else it stays through reloads
+  bool take_over = false;   // from a daemon that runs: it makes room
 };
 
 class Daemon {
@@ -54,12 +56,27 @@ class Daemon {
   EventLoop& loop() { return *loop_; }
   const std::string& socket_path() const { return socket_path_; }
   bool may_attach_somewhere(const Peer& peer) const;
+  // Makes room for another daemon, soon: the loop ends, and nothing is given up.
+  void hand_over();
+  // Then the process must end at once, by _exit: destructors would give up what the next daemon takes up.
+  bool handed_over() const { return handing_over_; }
 
  private:
   explicit Daemon(DaemonOptions options);
   bool open(const Config& config, std::string& why);
+  bool make_room(std::string& why);
   bool open_memory(std::string& why);
+  bool open_ledger(KeptDescriptors& kept, std::string& why);
   bool open_pool(const PoolConfig& config, std::string& why);
+  bool serve_pool(std::unique_ptr<Pool> pool, lib::UniqueFd doorbell, std::string& why);
+  MemoryServices memory_services();
+  // daemon_restore.cpp
+  bool restore_pools(KeptDescriptors& kept, std::string& why);
+  bool restore_pool(std::uint32_t ledger_pool, KeptDescriptors& kept, std::string& why);
+  PoolConfig config_of(const std::string& name) const;
+  void restore_clients(KeptDescriptors& kept);
+  void forget_pool(std::uint32_t ledger_pool);
+  void watch_store();
   bool open_socket(std::string& why);
   bool watch_signals(std::string& why);
   bool watch_commits(std::string& why);
@@ -83,7 +100,11 @@ class Daemon {
   std::string state_ = "starting";
   std::string socket_path_;
 
+  bool handing_over_ = false;
+  lib::UniqueFd inherited_listener_;
+
   std::optional<InstanceLock> lock_;
+  std::unique_ptr<DescriptorStore> store_;
   std::unique_ptr<EventLoop> loop_;
   lib::UniqueFd signals_;
   std::unique_ptr<Budget> budget_;

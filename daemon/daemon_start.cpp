@@ -75,32 +75,43 @@ bool Daemon::open(const Config& config, std::string& why) {
   }
   why = prepare_socket_folder(socket_path_);
   if (!why.empty()) return false;
+  if (options_.take_over && !make_room(why)) return false;
   lock_ = InstanceLock::take(socket_path_, why);
   if (!lock_) return false;
+  store_ = open_descriptor_store(socket_path_, why);
+  if (!store_) return false;
   loop_ = EventLoop::create(why);
   if (!loop_ || !watch_signals(why) || !open_memory(why) || !open_socket(why)) return false;
   http_ = std::make_unique<HttpFront>(*loop_, [this] { return statistics(); });
   http_->start(config_.metrics.listen);
   watch_watchdog(notify::watchdog_interval());
+  watch_store();
+  ledger_->keep_pools(false);
   say_what_was_chosen();
   return true;
 }
 
 bool Daemon::open_memory(std::string& why) {
   budget_ = std::make_unique<Budget>(budget_bytes_);
-  // Ids of clients that are gone stay in the ledger while a hand-off of theirs is under way.
-  ledger_ = Ledger::create(*budget_, config_.limits.clients * 2, why);
-  if (!ledger_) return false;
+  KeptDescriptors kept = store_->take();
+  if (!open_ledger(kept, why)) return false;
   commits_ = std::make_unique<CommitThread>(topology_.nodes.size() > 1);
-  clients_ = std::make_unique<Clients>(*loop_, *ledger_, config_.limits.clients,
+  clients_ = std::make_unique<Clients>(*loop_, *ledger_, *store_, config_.limits.clients,
                                        [this](std::uint32_t id) { sessions_->client_gone(id); });
+  if (!restore_pools(kept, why)) return false;
   for (const PoolConfig& pool : config_.pools) {
-    if (!open_pool(pool, why)) {
+    const bool restored = ledger_->find_pool(pool.name) != lib::kNone;
+    if (!restored && !open_pool(pool, why)) {
       why = "pool '" + pool.name + "': " + why;
       return false;
     }
   }
   apply_to_pools();
+  restore_clients(kept);
+  if (const auto listener = kept.find("listener"); listener != kept.end()) {
+    inherited_listener_ = std::move(listener->second);
+    store_->forget("listener");
+  }
   if (!watch_commits(why)) return false;
   loop_->around_sleep(
       [this] {
@@ -114,13 +125,33 @@ bool Daemon::open_memory(std::string& why) {
   return true;
 }
 
+bool Daemon::open_ledger(KeptDescriptors& kept, std::string& why) {
+  const auto before = kept.find("ledger");
+  if (before != kept.end()) {
+    ledger_ = Ledger::adopt(*budget_, std::move(before->second), why);
+  } else {
+    // Ids of clients that are gone stay in the ledger while a hand-off of theirs is under way.
+    ledger_ = Ledger::create(*budget_, config_.limits.clients * 2, why);
+  }
+  if (!ledger_) return false;
+  store_->keep("ledger", ledger_->fd());
+  return true;
+}
+
+MemoryServices Daemon::memory_services() {
+  return MemoryServices{*budget_, *ledger_, *commits_, topology_, config_.pages.size};
+}
+
 bool Daemon::open_pool(const PoolConfig& config, std::string& why) {
   auto pool = std::make_unique<Pool>();
   pool->config = config;
-  pool->memory = PoolMemory::create(
-      config, limit_of(config), config_.limits.clients, thread_records(config_.limits),
-      MemoryServices{*budget_, *ledger_, *commits_, topology_, config_.pages.size}, why);
-  if (!pool->memory) return false;
+  pool->memory = PoolMemory::create(config, limit_of(config), config_.limits.clients,
+                                    thread_records(config_.limits), memory_services(), why);
+  return pool->memory && serve_pool(std::move(pool), {}, why);
+}
+
+// What the next daemon needs of it is kept before any client can attach.
+bool Daemon::serve_pool(std::unique_ptr<Pool> pool, lib::UniqueFd doorbell, std::string& why) {
   const Pool* wants = pool.get();
   OrderDeskHooks hooks;
   hooks.now_ns = monotonic_ns;
@@ -130,8 +161,15 @@ bool Daemon::open_pool(const PoolConfig& config, std::string& why) {
   };
   auto service = PoolService::start(
       *loop_, *pool, std::move(hooks),
-      [this](PoolService& swept) { clients_->leases_swept(swept); }, why);
+      [this](PoolService& swept) { clients_->leases_swept(swept); }, std::move(doorbell), why);
   if (!service) return false;
+  const std::uint32_t number = pool->memory->ledger_index();
+  store_->keep(control_name(number), pool->memory->control_fd());
+  const auto arenas = static_cast<std::uint32_t>(pool->memory->plan().shape.arenas.size());
+  for (std::uint32_t a = 0; a < arenas; ++a) {
+    store_->keep(data_name(number, a), pool->memory->data_fd(a));
+  }
+  store_->keep(doorbell_name(number), service->doorbell());
   pools_.push_back(std::move(pool));
   services_.push_back(std::move(service));
   return true;
@@ -146,10 +184,13 @@ bool Daemon::open_socket(std::string& why) {
   hooks.administer = [this](int socket, const Peer& peer, const lib::AdminRequest& request) {
     return answer_admin_request(*this, socket, peer, request);
   };
+  hooks.reattach = [this](const Peer& peer, const lib::ReattachRequest& request) {
+    return clients_->reattach(request.client_id, request.epoch, peer);
+  };
   hooks.detach = [this](std::uint32_t client) { clients_->detach(client); };
   hooks.hung_up = [this](std::uint32_t client) { clients_->hung_up(client); };
   sessions_ = std::make_unique<Sessions>(*loop_, std::move(hooks));
-  listener_ = Listener::open(socket_path_, config_.socket, why);
+  listener_ = Listener::open(socket_path_, config_.socket, std::move(inherited_listener_), why);
   return listener_ && sessions_->listen(*listener_, config_.limits.pending_attaches, why);
 }
 
@@ -157,6 +198,7 @@ void Daemon::say_what_was_chosen() const {
   spdlog::info("{}", options_.config_path.empty() ? "no configuration file: running with defaults"
                                                   : "configured by " + options_.config_path);
   spdlog::info("socket {} (mode {:04o})", socket_path_, config_.socket.mode);
+  spdlog::info("descriptors are kept by {}", store_->describe());
   spdlog::info("budget {} of {} memory{}", format_bytes(budget_bytes_),
                format_bytes(usable_memory_bytes_),
                usable_memory_bytes_ < total_memory_bytes_ ? " that our cgroup allows" : "");

@@ -101,6 +101,10 @@ bool has_ended(int pidfd) noexcept {
   return ::poll(&ended, 1, 0) == 1 && ended.revents != 0;
 }
 
+lib::UniqueFd open_pidfd(pid_t pid) {
+  return lib::UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+}
+
 std::uint64_t process_start_ns(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   std::string text;

@@ -22,6 +22,9 @@ lib::UniqueFd peer_pidfd(int socket, const Peer& peer, std::vector<lib::UniqueFd
 // its process. Nothing is gained by sending another's: it decides when the sender's own slots come back.
 lib::UniqueFd sent_pidfd(std::vector<lib::UniqueFd>& sent, pid_t& pid, std::string& why);
 
+// Of a process of that pid now; empty: there is none.
+lib::UniqueFd open_pidfd(pid_t pid);
+
 // Whether the process of a pidfd has ended.
 bool has_ended(int pidfd) noexcept;
 

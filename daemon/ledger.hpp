@@ -21,7 +21,7 @@
 //
 // Layout of the memfd: LedgerHeader, LedgerClient[client_capacity], LedgerPool[kLedgerPools], then
 // from
-// `states_offset` one byte an extent, each pool's on pages of its own, ring by ring.
+// `states_offset` one byte an extent, each pool's on pages of its own, ring by ring, and its prefixes behind them.
 
 #include <atomic>
 #include <cstdint>
@@ -47,6 +47,7 @@ enum class ExtentState : std::uint8_t {
 inline constexpr std::uint64_t kLedgerMagic = 0x315245474c5a5250ULL;
 inline constexpr std::uint32_t kLedgerVersion = 1;
 inline constexpr std::uint32_t kLedgerPools = 256;
+inline constexpr std::uint32_t kFixedPrefixes = 5;  // the header's, and the four tables of entries
 
 struct LedgerHeader {
   std::uint64_t magic;
@@ -92,7 +93,9 @@ struct LedgerPool {
   std::atomic<std::uint64_t> committed_bytes;
   std::atomic<std::uint64_t> metadata_bytes;
   std::uint64_t states_offset;  // in the memfd
-  std::uint64_t state_bytes;
+  std::uint64_t state_bytes;    // with the prefixes behind the states
+  std::uint64_t
+      prefixes_offset;  // in the memfd: u64 each, committed bytes of the control segment's tables
   std::uint64_t region_bytes;
   std::uint64_t thread_cache_bytes;
   std::uint64_t hot_set_bytes;
@@ -114,7 +117,7 @@ struct LedgerPool {
 
 static_assert(sizeof(LedgerHeader) == 128);
 static_assert(sizeof(LedgerClient) == 32);
-static_assert(sizeof(LedgerPool) == 944);
+static_assert(sizeof(LedgerPool) == 952);
 static_assert(std::atomic<ExtentState>::is_always_lock_free);
 
 class Ledger {
@@ -122,6 +125,9 @@ class Ledger {
   // `client_capacity`: clients of all pools together. Null: `why` says what could not be had.
   static std::unique_ptr<Ledger> create(Budget& budget, std::uint32_t client_capacity,
                                         std::string& why);
+
+  // That of a daemon before this one. Null: `why`, and the memfd is as it was.
+  static std::unique_ptr<Ledger> adopt(Budget& budget, lib::UniqueFd fd, std::string& why);
 
   ~Ledger();
   Ledger(const Ledger&) = delete;
@@ -144,6 +150,9 @@ class Ledger {
   std::uint32_t open_pool(const lib::ControlPlan& plan, std::uint32_t pool_tag, std::string& why);
   // Its extents must be absent.
   void close_pool(std::uint32_t pool);
+  // While true, close_pool does nothing: a daemon that fails to start leaves everything to the next one.
+  void keep_pools(bool keep) { keep_pools_ = keep; }
+  bool keeps_pools() const { return keep_pools_; }
   std::uint32_t find_pool(const std::string& name) const;
   const LedgerPool& pool(std::uint32_t index) const noexcept { return pools_[index]; }
   lib::PoolShape shape(std::uint32_t index) const;
@@ -152,6 +161,10 @@ class Ledger {
   static std::uint64_t first_extent(const lib::ControlPlan& plan, std::uint32_t ring) noexcept;
   ExtentState extent(std::uint32_t pool, std::uint64_t number) const noexcept;
   void set_extent(std::uint32_t pool, std::uint64_t number, ExtentState state) noexcept;
+  // How much of the control segment's table `number` is committed: written after the commit, before anything of it
+  // is published. Tables: kFixedPrefixes, then two a ring.
+  std::uint64_t prefix(std::uint32_t pool, std::uint32_t number) const noexcept;
+  void set_prefix(std::uint32_t pool, std::uint32_t number, std::uint64_t bytes) noexcept;
   // What the account of a pool stands at, and the global budget.
   void record_account(std::uint32_t pool, const PoolAccount& account, std::uint64_t metadata_bytes);
   void record_published(std::uint32_t pool, std::uint32_t threads, std::uint32_t orders);
@@ -173,6 +186,7 @@ class Ledger {
   std::uint32_t highest_added_ =
       0;  // no client above it: ids need no look at the table until they wrap
   bool wrapped_ = false;
+  bool keep_pools_ = false;
 };
 
 }  // namespace zeropool::daemon

@@ -42,7 +42,9 @@ void describe(LedgerPool& pool, const lib::PoolShape& shape) {
 std::uint32_t Ledger::open_pool(const lib::ControlPlan& plan, std::uint32_t pool_tag,
                                 std::string& why) {
   const auto ring_count = static_cast<std::uint32_t>(plan.rings.size());
-  const std::uint64_t state_bytes = pages(first_extent(plan, ring_count));
+  const std::uint64_t prefixes_at = (first_extent(plan, ring_count) + 7) / 8 * 8;
+  const std::uint64_t state_bytes =
+      pages(prefixes_at + (kFixedPrefixes + 2 * std::uint64_t{ring_count}) * sizeof(std::uint64_t));
   // The first free entry whose states have room, or a new one with new room.
   for (std::uint32_t index = 0; index < kLedgerPools; ++index) {
     LedgerPool& pool = pools_[index];
@@ -62,6 +64,7 @@ std::uint32_t Ledger::open_pool(const lib::ControlPlan& plan, std::uint32_t pool
       pool.state_bytes = state_bytes;
     }
     std::memset(mapping_.data() + pool.states_offset, 0, pool.state_bytes);
+    pool.prefixes_offset = pool.states_offset + prefixes_at;
     describe(pool, plan.shape);
     pool.pool_tag = pool_tag;
     pool.committed_bytes.store(0, kPlain);
@@ -79,7 +82,7 @@ std::uint32_t Ledger::open_pool(const lib::ControlPlan& plan, std::uint32_t pool
 }
 
 void Ledger::close_pool(std::uint32_t pool) {
-  if (pool >= kLedgerPools || pools_[pool].used.load(kPlain) == 0) return;
+  if (keep_pools_ || pool >= kLedgerPools || pools_[pool].used.load(kPlain) == 0) return;
   pools_[pool].used.store(0, kPlain);  // COMMIT
   program_order();
   header_->pool_count.store(header_->pool_count.load(kPlain) - 1, kPlain);
@@ -136,6 +139,20 @@ ExtentState Ledger::extent(std::uint32_t pool, std::uint64_t number) const noexc
 void Ledger::set_extent(std::uint32_t pool, std::uint64_t number, ExtentState to) noexcept {
   program_order();
   state(pool, number).store(to, kPlain);  // L2
+  program_order();
+}
+
+std::uint64_t Ledger::prefix(std::uint32_t pool, std::uint32_t number) const noexcept {
+  const auto* prefixes = reinterpret_cast<const std::atomic<std::uint64_t>*>(
+      mapping_.data() + pools_[pool].prefixes_offset);
+  return prefixes[number].load(kPlain);
+}
+
+void Ledger::set_prefix(std::uint32_t pool, std::uint32_t number, std::uint64_t bytes) noexcept {
+  auto* prefixes =
+      reinterpret_cast<std::atomic<std::uint64_t>*>(mapping_.data() + pools_[pool].prefixes_offset);
+  program_order();
+  prefixes[number].store(bytes, kPlain);
   program_order();
 }
 

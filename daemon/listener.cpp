@@ -62,7 +62,7 @@ Listener::~Listener() {
 }
 
 std::unique_ptr<Listener> Listener::open(const std::string& path, const SocketConfig& config,
-                                         std::string& why) {
+                                         lib::UniqueFd inherited, std::string& why) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof(address.sun_path)) {
@@ -72,6 +72,9 @@ std::unique_ptr<Listener> Listener::open(const std::string& path, const SocketCo
   }
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
 
+  if (inherited && answers(address)) {
+    return std::unique_ptr<Listener>(new Listener(path, std::move(inherited)));
+  }
   struct stat there {};
   if (::lstat(path.c_str(), &there) == 0) {
     if (!S_ISSOCK(there.st_mode)) {

@@ -19,7 +19,7 @@ class Listener {
  public:
   // Null: `why` says what stands in the way.
   static std::unique_ptr<Listener> open(const std::string& path, const SocketConfig& config,
-                                        std::string& why);
+                                        lib::UniqueFd inherited, std::string& why);
   ~Listener();  // removes the socket, if it is still this one
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;

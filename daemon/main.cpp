@@ -30,6 +30,7 @@ struct Arguments {
   std::string log_level;
   bool check_config = false;
   bool foreground = false;
+  bool take_over = false;
 };
 
 // Blocked before any thread is made, so that they all wait for the loop.
@@ -70,12 +71,14 @@ int run(const Arguments& arguments) {
                                                     : arguments.log_level);
   spdlog::info("zeropoold {} ({})", daemon::build_info::version, daemon::build_info::revision);
   std::string why;
-  const auto server = daemon::Daemon::start({path, arguments.log_level}, *outcome.config, why);
+  const auto server =
+      daemon::Daemon::start({path, arguments.log_level, arguments.take_over}, *outcome.config, why);
   if (!server) {
     spdlog::critical("cannot start: {}", why);
     return kRuntimeError;
   }
   server->run();
+  if (server->handed_over()) ::_exit(kOk);
   return kOk;
 }
 
@@ -93,6 +96,8 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "critical", "off"}));
   app.add_flag("--foreground", arguments.foreground,
                "Stay in the foreground (it always does; for service files)");
+  app.add_flag("--take-over", arguments.take_over,
+               "Take the place of the zeropoold that runs at the same socket: clients go on");
   app.set_version_flag("--version", "zeropoold " + std::string(daemon::build_info::version) + " (" +
                                         std::string(daemon::build_info::revision) + ", " +
                                         std::string(daemon::build_info::compiler) + ")");

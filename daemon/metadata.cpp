@@ -72,6 +72,7 @@ void PoolMemory::State::metadata_done(CommittedPrefix& prefix, std::uint64_t beg
   const bool committed = result.outcome == CommitOutcome::kDone;
   if (committed && !prefix.failed) {
     prefix.committed_bytes = end;
+    services.ledger.set_prefix(ledger_pool, prefix.number, end);
   } else {
     // What was committed behind a gap goes back as well: a prefix has no holes.
     if (committed) {

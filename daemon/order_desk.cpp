@@ -62,6 +62,11 @@ void OrderDesk::look_everywhere() {
   for (std::uint32_t cell = 0; cell < published; ++cell) take_up(cell);
 }
 
+void OrderDesk::take_up_everything() {
+  pressure_.relieve_everything();
+  look_everywhere();
+}
+
 void OrderDesk::take_up(std::uint32_t cell) {
   lib::SharedOrderCell& shared = pool_.memory->view().order(cell);
   const OrderWord word{shared.word.load(std::memory_order_acquire)};  // O1

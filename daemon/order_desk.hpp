@@ -39,6 +39,8 @@ class OrderDesk {
   bool look();
   // Takes up every posted order, hints or not.
   void look_everywhere();
+  // After a restart: as look_everywhere(), and no thread's limit is left low by the daemon before.
+  void take_up_everything();
   // Grants what can be granted, refuses what is over. Also whenever slots were published or came back.
   void serve();
   // Refuses all that wait.

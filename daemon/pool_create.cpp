@@ -36,8 +36,9 @@ lib::SegmentPages segment_pages(lib::PageKind kind) {
   return lib::SegmentPages::kSmall;
 }
 
-CommittedPrefix prefix_at(std::uint64_t offset, std::uint64_t bytes) {
+CommittedPrefix prefix_at(std::uint32_t number, std::uint64_t offset, std::uint64_t bytes) {
   CommittedPrefix prefix;
+  prefix.number = number;
   prefix.offset = offset;
   prefix.capacity_bytes = round_up(bytes, lib::kSmallPage);
   return prefix;
@@ -81,6 +82,51 @@ PoolMemory::State::~State() {
   if (account != nullptr) services.budget.close_account(*account);
 }
 
+void PoolMemory::State::lay_out_rings() {
+  rings.resize(plan.rings.size());
+  std::uint64_t extents = 0;
+  for (std::size_t r = 0; r < rings.size(); ++r) {
+    const lib::RingPlan& from = plan.rings[r];
+    rings[r].first_extent = extents;
+    extents += from.extent_count;
+    const auto number = kFixedPrefixes + 2 * static_cast<std::uint32_t>(r);
+    rings[r].words =
+        prefix_at(number, plan.slots_offset + from.first_slot * sizeof(lib::SharedSlotWords),
+                  std::uint64_t{from.slot_capacity} * sizeof(lib::SharedSlotWords));
+    rings[r].cells = prefix_at(
+        number + 1,
+        plan.magazines_offset + std::uint64_t{from.first_cell} * sizeof(lib::SharedMagazine),
+        std::uint64_t{from.cell_capacity} * sizeof(lib::SharedMagazine));
+  }
+}
+
+void PoolMemory::State::lay_out_tables() {
+  fixed =
+      prefix_at(0, 0, plan.threads_offset);  // the header, the constant tables, every ring's hints
+  view = lib::ControlView(control.data(), plan);
+  const auto set_table = [&](Table number, std::uint64_t offset, std::uint64_t entry_bytes,
+                             std::uint32_t capacity, std::uint32_t first,
+                             std::atomic<std::uint32_t>& published_word) {
+    StepTable& table = tables[number];
+    table.prefix =
+        prefix_at(1 + static_cast<std::uint32_t>(number), offset, entry_bytes * capacity);
+    table.entry_bytes = entry_bytes;
+    table.capacity = capacity;
+    table.first_step = std::min(first, capacity);
+    table.published_word = &published_word;
+  };
+  lib::ControlHeader& header = view.header();
+  const lib::PoolShape& shape = plan.shape;
+  set_table(kThreads, plan.threads_offset, plan.thread_record_bytes, shape.thread_capacity,
+            kFirstThreads, header.threads_published);
+  set_table(kOrders, plan.orders_offset, sizeof(lib::SharedOrderCell), shape.order_capacity,
+            kFirstOrders, header.orders_published);
+  set_table(kShares, plan.shares_offset, sizeof(lib::ShareCell<std::atomic>), shape.share_capacity,
+            kFirstShares, header.shares_published);
+  set_table(kPins, plan.pins_offset, sizeof(lib::PinCell<std::atomic>), shape.pin_capacity,
+            kFirstPins, header.pins_published);
+}
+
 bool PoolMemory::State::open_segments(const PoolConfig& config, std::uint64_t limit_bytes,
                                       std::string& why) {
   const std::string name = "zeropool-" + plan.shape.name;
@@ -103,45 +149,13 @@ bool PoolMemory::State::open_segments(const PoolConfig& config, std::uint64_t li
   ledger_pool = services.ledger.open_pool(plan, pool_tag, why);
   if (ledger_pool == lib::kNone) return false;
   account = &services.budget.open_account(config.name, config.reserved_bytes, limit_bytes);
-  rings.resize(plan.rings.size());
-  std::uint64_t extents = 0;
-  for (std::size_t r = 0; r < rings.size(); ++r) {
-    const lib::RingPlan& from = plan.rings[r];
-    rings[r].first_extent = extents;
-    extents += from.extent_count;
-    rings[r].words = prefix_at(plan.slots_offset + from.first_slot * sizeof(lib::SharedSlotWords),
-                               std::uint64_t{from.slot_capacity} * sizeof(lib::SharedSlotWords));
-    rings[r].cells = prefix_at(
-        plan.magazines_offset + std::uint64_t{from.first_cell} * sizeof(lib::SharedMagazine),
-        std::uint64_t{from.cell_capacity} * sizeof(lib::SharedMagazine));
-  }
+  lay_out_rings();
   return true;
 }
 
 bool PoolMemory::State::commit_metadata(std::string& why) {
-  fixed = prefix_at(0, plan.threads_offset);  // the header, the constant tables, every ring's hints
-  view = lib::ControlView(control.data(), plan);
-  const auto set_table = [&](Table number, std::uint64_t offset, std::uint64_t entry_bytes,
-                             std::uint32_t capacity, std::uint32_t first,
-                             std::atomic<std::uint32_t>& published_word) {
-    StepTable& table = tables[number];
-    table.prefix = prefix_at(offset, entry_bytes * capacity);
-    table.entry_bytes = entry_bytes;
-    table.capacity = capacity;
-    table.first_step = std::min(first, capacity);
-    table.published_word = &published_word;
-  };
-  lib::ControlHeader& header = view.header();
+  lay_out_tables();
   const lib::PoolShape& shape = plan.shape;
-  set_table(kThreads, plan.threads_offset, plan.thread_record_bytes, shape.thread_capacity,
-            kFirstThreads, header.threads_published);
-  set_table(kOrders, plan.orders_offset, sizeof(lib::SharedOrderCell), shape.order_capacity,
-            kFirstOrders, header.orders_published);
-  set_table(kShares, plan.shares_offset, sizeof(lib::ShareCell<std::atomic>), shape.share_capacity,
-            kFirstShares, header.shares_published);
-  set_table(kPins, plan.pins_offset, sizeof(lib::PinCell<std::atomic>), shape.pin_capacity,
-            kFirstPins, header.pins_published);
-
   const auto wanted = [&] {
     std::uint64_t bytes = fixed.capacity_bytes;
     for (const StepTable& table : tables) {

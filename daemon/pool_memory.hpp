@@ -38,6 +38,12 @@ struct MemoryServices {
   std::vector<PageSize> default_page_sizes;
 };
 
+// A pool's descriptors, kept from a daemon to the next.
+struct PoolSegments {
+  lib::UniqueFd control;
+  std::vector<lib::UniqueFd> data;  // by arena
+};
+
 enum class GrowOutcome {
   kStarted,       // extents are being committed
   kUnderWay,      // so many were asked for already
@@ -61,6 +67,11 @@ class PoolMemory {
                                             std::uint32_t client_capacity,
                                             std::uint32_t thread_capacity, MemoryServices services,
                                             std::string& why);
+  // Takes up the pool `ledger_pool` of the adopted ledger where an earlier daemon, killed anywhere, left it. Null:
+  // `why`, and nothing is lost for the next try.
+  static std::unique_ptr<PoolMemory> adopt(const PoolConfig& config, std::uint64_t pool_limit_bytes,
+                                           std::uint32_t ledger_pool, PoolSegments segments,
+                                           MemoryServices services, std::string& why);
   ~PoolMemory();
   PoolMemory(const PoolMemory&) = delete;
   PoolMemory& operator=(const PoolMemory&) = delete;

@@ -1,6 +1,7 @@
 #pragma once
 // What PoolMemory keeps. Its functions are spread over files by what they do:
 //   pool_create.cpp   the segments, and the first extents
+//   pool_adopt.cpp    those of an earlier daemon
 //   metadata.cpp      the control segment's tables, committed from their fronts; thread records,
 //   order cells
 //   grow.cpp          extents in
@@ -32,6 +33,7 @@ namespace zeropool::daemon {
 
 // A table of the control segment, committed from its front in steps.
 struct CommittedPrefix {
+  std::uint32_t number = 0;  // in the ledger
   std::uint64_t offset = 0;
   std::uint64_t capacity_bytes = 0;  // whole pages
   std::uint64_t committed_bytes = 0;
@@ -53,6 +55,7 @@ struct StepTable {
   std::atomic<std::uint32_t>* published_word = nullptr;  // in the header
 };
 enum Table : std::size_t { kThreads, kOrders, kShares, kPins, kTables };
+static_assert(kFixedPrefixes == 1 + kTables);
 
 struct RingState {
   std::uint64_t first_extent = 0;  // its number in the ledger
@@ -87,10 +90,20 @@ struct PoolMemory::State {
   State& operator=(const State&) = delete;
 
   // pool_create.cpp
+  void lay_out_rings();
+  void lay_out_tables();
   bool open_segments(const PoolConfig& config, std::uint64_t limit_bytes, std::string& why);
   bool commit_metadata(std::string& why);
   void commit_first_extents(std::uint64_t limit_bytes);
   void write_policy(const PoolConfig& config, std::uint64_t limit_bytes);
+
+  // pool_adopt.cpp
+  bool adopt_segments(PoolSegments segments, std::string& why);
+  bool adopt_metadata(std::string& why);
+  std::uint64_t adopt_prefix(CommittedPrefix& prefix);
+  void adopt_extents();
+  void adopt_ring(std::uint32_t ring);
+  std::uint64_t give_back_grants(std::uint32_t ring);
 
   // metadata.cpp
   ChargeOutcome charge(std::uint64_t bytes);

@@ -29,9 +29,10 @@ PoolService::PoolService(EventLoop& loop, Pool& pool,
 
 std::unique_ptr<PoolService> PoolService::start(EventLoop& loop, Pool& pool, OrderDeskHooks hooks,
                                                 std::function<void(PoolService&)> leases_swept,
-                                                std::string& why) {
+                                                lib::UniqueFd doorbell, std::string& why) {
   std::unique_ptr<PoolService> service(new PoolService(loop, pool, std::move(leases_swept)));
-  service->doorbell_.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  service->doorbell_ = std::move(doorbell);
+  if (!service->doorbell_) service->doorbell_.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   struct stat control {};
   if (!service->doorbell_ || ::fstat(pool.memory->control_fd(), &control) != 0) {
     why = std::string("eventfd: ") + std::strerror(errno);
@@ -98,6 +99,16 @@ std::uint32_t PoolService::take_record() {
 
 void PoolService::free_record(std::uint32_t record) {
   if (record < records_.size()) records_[record] = false;
+}
+
+void PoolService::keep_record(std::uint32_t record) {
+  if (record < records_.size()) records_[record] = true;
+}
+
+void PoolService::take_up() {
+  pool_.orders->take_up_everything();
+  sweep_leases();
+  serve();
 }
 
 bool PoolService::look_before_sleep() {

@@ -23,9 +23,10 @@ namespace zeropool::daemon {
 class PoolService {
  public:
   // Null: `why`. `pool` has its memory and outlives the service. `leases_swept` is called after each sweep.
+  // `doorbell`: that of the daemon before; empty: a new one.
   static std::unique_ptr<PoolService> start(EventLoop& loop, Pool& pool, OrderDeskHooks hooks,
                                             std::function<void(PoolService&)> leases_swept,
-                                            std::string& why);
+                                            lib::UniqueFd doorbell, std::string& why);
   ~PoolService();
   PoolService(const PoolService&) = delete;
   PoolService& operator=(const PoolService&) = delete;
@@ -41,6 +42,10 @@ class PoolService {
   // A number for a new ClientRecord; lib::kNone: all are taken.
   std::uint32_t take_record();
   void free_record(std::uint32_t record);
+  // The record of a client of the daemon before.
+  void keep_record(std::uint32_t record);
+  // After its clients of before are known again: their orders, and what the daemon before was about.
+  void take_up();
 
   // B1. True: something was found and done.
   bool look_before_sleep();

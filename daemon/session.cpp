@@ -131,6 +131,10 @@ bool Sessions::handle(Session& session, lib::Received& message) {
       lib::decode<lib::AttachRequest>(message, lib::MessageType::kAttach) != nullptr) {
     return handle_attach(session, message);
   }
+  if (const auto* again = lib::decode<lib::ReattachRequest>(message, lib::MessageType::kReattach);
+      again != nullptr && session.client == 0) {
+    return handle_reattach(session, *again);
+  }
   reject(session, ErrorCode::protocol,
          session.client == 0 ? "the first message must be a whole attach request"
                              : "an attached client may only detach, or administer",
@@ -157,6 +161,24 @@ bool Sessions::handle_attach(Session& session, lib::Received& message) {
   pending_.erase(session.pending);
   arm();
   return true;
+}
+
+bool Sessions::handle_reattach(Session& session, const lib::ReattachRequest& request) {
+  if (!hooks_.reattach(session.peer, request)) {
+    reject(session, ErrorCode::not_held,
+           "this process is no client of that number here: open the pool again", true);
+    return false;
+  }
+  // A connection of before that is still open is one too many.
+  client_gone(request.client_id);
+  session.client = request.client_id;
+  fd_of_client_[session.client] = session.fd.get();
+  pending_.erase(session.pending);
+  arm();
+  auto reply = lib::make_message<lib::AttachReply>(lib::MessageType::kAttachReply);
+  reply.client_id = request.client_id;
+  reply.epoch = request.epoch;
+  return lib::send_message(session.fd.get(), &reply, sizeof(reply));
 }
 
 bool Sessions::handle_detach(Session& session) {

@@ -27,6 +27,7 @@ struct SessionHooks {
       attach;
   // Sends its reply itself. False: the connection is broken.
   std::function<bool(int socket, const Peer&, const lib::AdminRequest&)> administer;
+  std::function<bool(const Peer&, const lib::ReattachRequest&)> reattach;
   std::function<void(std::uint32_t client)> detach;
   std::function<void(std::uint32_t client)> hung_up;
 };
@@ -64,6 +65,7 @@ class Sessions {
   // False: the session is over.
   bool handle(Session& session, lib::Received& message);
   bool handle_attach(Session& session, lib::Received& message);
+  bool handle_reattach(Session& session, const lib::ReattachRequest& request);
   bool handle_detach(Session& session);
   void reject(const Session& session, lib::ErrorCode code, const std::string& sentence,
               bool answer);

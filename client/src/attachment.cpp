@@ -14,7 +14,9 @@
 #include <zeropool/lib/wire.hpp>
 
 #include "cache_ops.hpp"
+#include "daemon_link.hpp"
 #include "last_error.hpp"
+#include "order.hpp"
 
 namespace zeropool::client {
 namespace {
@@ -92,6 +94,8 @@ void take_up(Attachment& attachment, Attached&& attached) noexcept {
   attachment.daemon_gone_ns.store(0, std::memory_order_relaxed);
   attachment.view = lib::ControlView(attachment.control.data());
   const lib::ControlHeader& header = attachment.header();
+  attachment.daemon_starts.store(header.daemon_starts.load(std::memory_order_acquire),
+                                 std::memory_order_relaxed);
   const std::byte* base = attachment.control.data();
   attachment.pool_tag = header.pool_tag;
   attachment.class_count = header.class_count;
@@ -146,6 +150,7 @@ std::int64_t held_slots(Attachment& attachment) noexcept {
 
 // Tells the daemon, which takes back what the caches hold; then lets go of the memory. Caller holds both locks.
 void detach_locked(Attachment& attachment) noexcept {
+  daemon_is_gone(attachment, monotonic_ns());  // connects again where that is possible
   for (ClientCache* cache : attachment.caches) {
     if (cache->thread != nullptr) {
       cache->thread->hot.caches[attachment.index].store(nullptr, std::memory_order_relaxed);

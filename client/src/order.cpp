@@ -4,12 +4,12 @@
 #include <climits>
 #include <cstring>
 #include <linux/futex.h>
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon_link.hpp"
 #include "size_text.hpp"
 
 namespace zeropool::client {
@@ -18,7 +18,6 @@ namespace {
 constexpr std::int64_t kMillisecond = 1'000'000;
 constexpr std::int64_t kWaitSliceNs =
     100 * kMillisecond;  // between looks at whether the daemon lives
-constexpr std::int64_t kDaemonGraceNs = 1000 * kMillisecond;  // a restart takes less
 constexpr std::int64_t kRetryNs = kMillisecond;
 
 void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t value,
@@ -62,19 +61,6 @@ std::int64_t monotonic_ns() noexcept {
   return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
-bool Order::daemon_is_gone(std::int64_t now_ns) noexcept {
-  pollfd socket{attachment_.socket.get(), POLLIN, 0};
-  if (::poll(&socket, 1, 0) > 0 && (socket.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) {
-    std::int64_t since = attachment_.daemon_gone_ns.load(std::memory_order_relaxed);
-    if (since == 0) {
-      since = now_ns;
-      attachment_.daemon_gone_ns.store(now_ns, std::memory_order_relaxed);
-    }
-    return now_ns - since >= kDaemonGraceNs;
-  }
-  return false;
-}
-
 int Order::why_not(ErrorCode code) const noexcept {
   const lib::ControlHeader& header = attachment_.header();
   const std::string pool = std::string("pool ") + header.pool_name;
@@ -94,10 +80,10 @@ int Order::why_not(ErrorCode code) const noexcept {
       return fail(code,
                   pool + ": no buffer came within the time allowed; zeropoold was still at it");
     case ErrorCode::no_daemon:
-      return fail(code,
-                  "zeropoold at " + attachment_.socket_path +
-                      " has gone away, and the pool's ring is empty: restart it and open the pool "
-                      "again; buffers that are held stay valid");
+      return fail(code, "zeropoold at " + attachment_.socket_path +
+                            " has gone away, and the pool's ring is empty: restart it; buffers "
+                            "that are held stay "
+                            "valid");
     case ErrorCode::stopping:
       return fail(code,
                   "zeropoold at " + attachment_.socket_path +
@@ -140,7 +126,7 @@ int Order::take_cell(std::int64_t deadline_ns) noexcept {
       ::eventfd_write(attachment_.doorbell.get(), 1);
     const std::int64_t now = monotonic_ns();
     if (now >= deadline_ns) return why_not(ErrorCode::too_many_orders);
-    if (daemon_is_gone(now)) return why_not(ErrorCode::no_daemon);
+    if (daemon_is_gone(attachment_, now)) return why_not(ErrorCode::no_daemon);
     timespec pause{0, kRetryNs};
     ::nanosleep(&pause, nullptr);
   }
@@ -153,7 +139,7 @@ int Order::place(const OrderWants& wants, std::uint32_t arena, std::uint32_t fla
       static_cast<std::uint32_t>(lib::DaemonState::kStopping)) {
     return why_not(ErrorCode::stopping);
   }
-  if (daemon_is_gone(monotonic_ns())) return why_not(ErrorCode::no_daemon);
+  if (daemon_is_gone(attachment_, monotonic_ns())) return why_not(ErrorCode::no_daemon);
   if (const int code = take_cell(deadline_ns); code != 0) return code;
   lib::SharedOrderCell& cell = attachment_.view.order(number_);
   std::uint32_t items = 0;
@@ -199,7 +185,7 @@ int Order::wait(std::int64_t deadline_ns) noexcept {
       return why_not(refusal == ErrorCode::ok ? ErrorCode::timed_out : refusal);
     }
     const std::int64_t now = monotonic_ns();
-    const bool gone = daemon_is_gone(now);
+    const bool gone = daemon_is_gone(attachment_, now);
     if (now >= deadline_ns || gone) {
       std::uint64_t expected = word_.word;
       if (!cell.word.compare_exchange_strong(expected, word_.freed().word,

@@ -34,7 +34,6 @@ class Order {
   int take_cell(std::int64_t deadline_ns) noexcept;
   int wait(std::int64_t deadline_ns) noexcept;
   int why_not(ErrorCode code) const noexcept;
-  bool daemon_is_gone(std::int64_t now_ns) noexcept;
   // The next granted magazine, made the thread's. False at the end.
   bool next_granted(CacheOps& ops, std::uint32_t& link, std::uint32_t& ring,
                     std::uint32_t& cell) noexcept;

@@ -141,7 +141,7 @@ TEST_CASE("clients of a killed daemon go on by their caches and the ring") {
     }
     CHECK(buffer.error_code() == ErrorCode::no_daemon);
     CHECK(buffer.error().sentence.find(daemon.socket()) != std::string::npos);
-    CHECK(Clock::now() - begin < 3s);
+    CHECK(Clock::now() - begin < 6s);
     break;
   }
   const auto again = Clock::now();
@@ -179,7 +179,7 @@ TEST_CASE("a get that waits when the daemon is killed ends with no_daemon, soon"
   waiter.join();
   CHECK(code == ErrorCode::no_daemon);
   CHECK(sentence.find(daemon.socket()) != std::string::npos);
-  CHECK(took - killed < 3s);
+  CHECK(took - killed < 6s);
   write_pattern(held[0], 3);
   CHECK(has_pattern(held[0], 3));
 }

@@ -36,15 +36,21 @@ bool has_key(const std::string& config, const std::string& key) {
   return config.rfind(key + ":", 0) == 0 || config.find("\n" + key + ":") != std::string::npos;
 }
 
-bool connects(const std::string& path) {
+// -1: nobody listens there.
+int connected_socket(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
   const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-  const bool connected =
-      ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) return fd;
   ::close(fd);
-  return connected;
+  return -1;
+}
+
+bool connects(const std::string& path) {
+  const int fd = connected_socket(path);
+  if (fd >= 0) ::close(fd);
+  return fd >= 0;
 }
 
 std::string fetch_all(const std::string& host, std::uint16_t port, const std::string& request) {
@@ -91,9 +97,28 @@ void DaemonProcess::start_again() {
   start();
 }
 
-void DaemonProcess::start() {
+void DaemonProcess::take_over() {
+  std::unique_ptr<Program> before = std::move(program_);
+  write_file(folder() + "/log", "");
+  start({"--take-over"});
+  const End end = before->finish(kStopLimit);
+  if (!end.well()) throw std::runtime_error("the daemon before did not make room in order");
+}
+
+pid_t DaemonProcess::holder() const {
+  const int fd = connected_socket(socket() + ".holder");
+  if (fd < 0) return -1;
+  ucred peer{};
+  socklen_t bytes = sizeof(peer);
+  ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes);
+  ::close(fd);
+  return peer.pid;
+}
+
+void DaemonProcess::start(const std::vector<std::string>& more) {
   ProgramOptions options;
   options.arguments = {daemon_program(), "--config", config_path(), "--foreground"};
+  options.arguments.insert(options.arguments.end(), more.begin(), more.end());
   options.environment = {{"NOTIFY_SOCKET", std::nullopt}, {"JOURNAL_STREAM", std::nullopt}};
   options.output = folder() + "/log";
   options.user = user_;
@@ -101,7 +126,11 @@ void DaemonProcess::start() {
   wait_until_it_answers();
 }
 
-DaemonProcess::~DaemonProcess() { stop(); }
+DaemonProcess::~DaemonProcess() {
+  stop();
+  // Of a daemon that had no time to end it.
+  if (const pid_t left = holder(); left > 0) ::kill(left, SIGKILL);
+}
 
 void DaemonProcess::wait_until_it_answers() {
   const bool exports = read_file(config_path()).find("listen: []") == std::string::npos;

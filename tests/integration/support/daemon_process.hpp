@@ -58,6 +58,10 @@ class DaemonProcess {
   End kill9();
   // After its end: once more, in the same folder.
   void start_again();
+  // Another one takes the place of this one while it runs.
+  void take_over();
+  // The process that keeps its descriptors; -1: none listens.
+  pid_t holder() const;
   // The file is what a reload will read.
   void rewrite_config(const std::string& config);
   void send(int signal) { program_->send(signal); }
@@ -72,7 +76,7 @@ class DaemonProcess {
   Result<Pool> open(const std::string& pool = "") const { return Pool::open(pool, options()); }
 
  private:
-  void start();
+  void start(const std::vector<std::string>& more = {});
   void wait_until_it_answers();
 
   TemporaryFolder folder_;

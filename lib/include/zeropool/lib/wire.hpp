@@ -29,6 +29,8 @@ enum class MessageType : std::uint32_t {
   kDetachReply = 4,
   kAdmin = 5,  // AdminRequest; answered by kAdminReply
   kAdminReply = 6,
+  kReattach =
+      7,  // to a daemon that has taken the pool up; answered by kAttachReply without descriptors
 };
 
 struct MessageHeader {
@@ -68,6 +70,13 @@ struct AttachReply {
   std::uint64_t control_bytes = 0;
   std::uint64_t arena_bytes[kMaxArenas] = {};
   char sentence[kSentenceBytes] = {};  // why not
+};
+
+// From a client whose connection ended with the daemon before. It is told by its process, not by what it says.
+struct ReattachRequest {
+  MessageHeader header;
+  std::uint32_t client_id = 0;
+  std::uint32_t epoch = 0;
 };
 
 struct DetachMessage {
