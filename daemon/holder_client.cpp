@@ -97,10 +97,10 @@ void HolderClient::renew() {
     socket_.reset();
     return;
   }
-  spdlog::warn("the holder of descriptors was gone: there is a new one");
   for (const auto& [name, fd] : kept_) {
     if (!send(HolderOp::kKeep, name, fd)) return;
   }
+  spdlog::warn("the holder of descriptors was gone: a new one has everything");
 }
 
 }  // namespace zeropool::daemon

@@ -19,6 +19,7 @@ namespace {
 using lib::ErrorCode;
 
 constexpr std::int64_t kDefaultTimeoutNs = 5'000'000'000;
+constexpr int kMostAgain = 3;
 
 Attached failed(ErrorCode code, std::string sentence) {
   Attached attached;
@@ -107,13 +108,11 @@ lib::UniqueFd connect_socket(const std::string& path) {
   return socket;
 }
 
-Attached attach(const AttachWish& wish) {
-  if (wish.pool_name.size() >= lib::kPoolNameBytes) {
-    return failed(
-        ErrorCode::invalid_argument,
-        "a pool's name has at most " + std::to_string(lib::kPoolNameBytes - 1) + " bytes");
-  }
-  const std::string path = lib::find_socket_path(wish.socket);
+namespace {
+
+// One try. `cut`: the daemon ended before it answered.
+Attached attach_once(const AttachWish& wish, const std::string& path, bool& cut) {
+  cut = false;
   lib::UniqueFd socket(wish.fd >= 0 ? ::fcntl(wish.fd, F_DUPFD_CLOEXEC, 0) : -1);
   if (!socket && wish.fd < 0) socket = connect_socket(path);
   if (!socket) {
@@ -129,6 +128,7 @@ Attached attach(const AttachWish& wish) {
   const lib::UniqueFd pidfd = own_pidfd();
   const int fd = pidfd.get();
   if (!lib::send_message(socket.get(), &request, sizeof(request), &fd, pidfd ? 1 : 0)) {
+    cut = true;
     return failed(ErrorCode::no_daemon, no_daemon_sentence(path, errno));
   }
   const std::int64_t timeout_ns = wish.timeout_ns > 0 ? wish.timeout_ns : kDefaultTimeoutNs;
@@ -140,6 +140,7 @@ Attached attach(const AttachWish& wish) {
                                             " ms: is it busy or stopped?");
   }
   if (received.outcome != lib::ReceiveOutcome::kMessage) {
+    cut = true;
     return failed(ErrorCode::no_daemon,
                   no_daemon_sentence(path, received.error != 0 ? received.error : ECONNRESET));
   }
@@ -155,6 +156,24 @@ Attached attach(const AttachWish& wish) {
   Attached attached = map_reply(*reply, received);
   attached.socket = std::move(socket);
   attached.socket_path = path;
+  return attached;
+}
+
+}  // namespace
+
+Attached attach(const AttachWish& wish) {
+  if (wish.pool_name.size() >= lib::kPoolNameBytes) {
+    return failed(
+        ErrorCode::invalid_argument,
+        "a pool's name has at most " + std::to_string(lib::kPoolNameBytes - 1) + " bytes");
+  }
+  const std::string path = lib::find_socket_path(wish.socket);
+  bool cut = false;
+  Attached attached = attach_once(wish, path, cut);
+  // A daemon that makes room for another ends the connections that it has; the next one is there already.
+  for (int again = 0; cut && wish.fd < 0 && again < kMostAgain; ++again) {
+    attached = attach_once(wish, path, cut);
+  }
   return attached;
 }
 

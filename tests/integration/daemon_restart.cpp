@@ -81,7 +81,10 @@ TEST_CASE("what clients hold, cache and hand on is theirs through a kill of the 
   daemon.kill9();
   daemon.start_again();
 
-  CHECK(daemon.audit() == before);
+  const nlohmann::json after = daemon.audit();  // the ring may have grown meanwhile
+  for (const char* count : {"held", "cached", "in_transit", "lost", "doubled", "broken"}) {
+    CHECK_MESSAGE(after[count] == before[count], count);
+  }
   CHECK(daemon.clients() == 1);
   Buffer adopted = pool->adopt(handle);
   REQUIRE(adopted);
@@ -289,7 +292,9 @@ TEST_CASE("a holder that was killed is replaced, with all that it had") {
   const pid_t holder = daemon.holder();
   REQUIRE(holder > 0);
   ::kill(holder, SIGKILL);
-  REQUIRE(eventually([&] { return daemon.holder() > 0 && daemon.holder() != holder; }));
+  REQUIRE(eventually(
+      [&] { return daemon.log().find("a new one has everything") != std::string::npos; }));
+  CHECK(daemon.holder() != holder);
   daemon.kill9();
   daemon.start_again();
   CHECK(daemon.clients() == 1);
