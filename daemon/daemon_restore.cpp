@@ -9,6 +9,7 @@
 
 #include "daemon/daemon.hpp"
 #include "daemon/death.hpp"
+#include "daemon/pool_shape.hpp"
 #include "daemon/take_over.hpp"
 
 namespace zeropool::daemon {
@@ -90,6 +91,13 @@ bool Daemon::restore_pool(std::uint32_t number, KeptDescriptors& kept, std::stri
     spdlog::warn(
         "pool '{}' is not configured any more, and kept for its clients: stop zeropoold to be rid "
         "of it",
+        shape.name);
+  }
+  if (configured && pool_shape(pool->config, topology_, budget_bytes_, limit_of(pool->config), 1, 1)
+                            .class_bytes != shape.class_bytes) {
+    spdlog::warn(
+        "pool '{}' keeps the classes that it has: others take a stop, which gives its memory up, "
+        "and a start",
         shape.name);
   }
   pool->memory = PoolMemory::adopt(pool->config, limit_of(pool->config), number,

@@ -1,6 +1,7 @@
 #include "daemon/ledger.hpp"
 
 #include <cstring>
+#include <fcntl.h>
 #include <string>
 #include <vector>
 
@@ -113,4 +114,82 @@ TEST_CASE("a pool's shape comes back as it was laid out, and so do the states of
   CHECK(ledger->open_pool(plan, 78, why) == pool);  // its place is used again, clean
   CHECK(budget.committed() == committed);
   CHECK(ledger->extent(pool, first) == ExtentState::kAbsent);
+}
+
+namespace {
+
+lib::UniqueFd copy_of(int fd) { return lib::UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+
+lib::ControlPlan small_plan() {
+  lib::ControlPlan plan;
+  REQUIRE(lib::plan_control_segment(small_shape(), plan) == "");
+  return plan;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "the next daemon finds clients, pools, extents and prefixes, charges the same, and gives out "
+    "new ids") {
+  Budget first(std::uint64_t{64} << 20);
+  std::string why;
+  const auto before = Ledger::create(first, 16, why);
+  REQUIRE(before);
+  std::uint32_t epoch = 0;
+  const std::uint32_t id = before->allocate_client_id(epoch);
+  REQUIRE(before->add_client(client(id)));
+  const std::uint32_t gone = before->allocate_client_id(epoch);
+  const std::uint32_t pool = before->open_pool(small_plan(), 4711, why);
+  REQUIRE(pool != lib::kNone);
+  before->set_extent(pool, 3, ExtentState::kDraining);
+  before->set_prefix(pool, 7, 8192);
+
+  // Killed: nothing of it runs, its memfd is kept.
+  Budget second(std::uint64_t{64} << 20);
+  const auto after = Ledger::adopt(second, copy_of(before->fd()), why);
+  REQUIRE_MESSAGE(after, why);
+  CHECK(second.committed() == first.committed());
+  CHECK(after->find_pool("frames") == pool);
+  CHECK(after->pool(pool).pool_tag == 4711);
+  CHECK(after->shape(pool).class_bytes == small_shape().class_bytes);
+  CHECK(after->extent(pool, 3) == ExtentState::kDraining);
+  CHECK(after->prefix(pool, 7) == 8192);
+  CHECK_FALSE(after->add_client(client(id)));
+  CHECK(after->allocate_client_id(epoch) > gone);
+
+  // A start that fails gives nothing up.
+  after->close_pool(pool);
+  CHECK(after->find_pool("frames") == pool);
+  after->keep_pools(false);
+  after->close_pool(pool);
+  CHECK(after->find_pool("frames") == lib::kNone);
+}
+
+TEST_CASE("a ledger of another build is refused by name, and left as it was") {
+  Budget budget(std::uint64_t{64} << 20);
+  std::string why;
+  const auto other = Ledger::create(budget, 16, why);
+  REQUIRE(other);
+  LedgerHeader& header = const_cast<LedgerHeader&>(other->header());
+  const std::uint64_t occupied = lib::segment_occupied_bytes(other->fd());
+  const std::uint64_t committed = budget.committed();
+  for (int change = 0; change < 4; ++change) {
+    const std::uint64_t hash = header.layout_hash;
+    const std::uint64_t offset = header.states_offset;
+    if (change == 0) header.version = kLedgerVersion + 1;
+    if (change == 1) header.layout_hash ^= 1;
+    if (change == 2) header.states_offset = ~std::uint64_t{0} / 2;
+    if (change == 3) header.magic = 0;
+    why.clear();
+    CHECK_FALSE(Ledger::adopt(budget, copy_of(other->fd()), why));
+    CHECK(!why.empty());
+    if (change < 2) CHECK(why.find("Start that version again") != std::string::npos);
+    header.version = kLedgerVersion;
+    header.layout_hash = hash;
+    header.states_offset = offset;
+    header.magic = kLedgerMagic;
+    CHECK(lib::segment_occupied_bytes(other->fd()) == occupied);
+    CHECK(budget.committed() == committed);
+  }
+  CHECK_FALSE(Ledger::adopt(budget, lib::UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC)), why));
 }
