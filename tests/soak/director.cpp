@@ -117,6 +117,25 @@ void Director::kill_daemon() {
     kill_client(random_.below(kClients));
   }
   daemon_.start_again();
+  count_forgotten();
+}
+
+// All that had attached to the daemon before must be this one's clients, the stopped ones too.
+void Director::count_forgotten() {
+  const nlohmann::json document = daemon_.ctl_json({"clients"});
+  for (std::size_t p = 0; p < kClients; ++p) {
+    const std::uint32_t id = board_->clients[p].client_id.load(kRelaxed);
+    if (id == 0) continue;
+    const pid_t pid = places_[p].client->pid();
+    const auto& known = document["clients"];
+    if (std::any_of(known.begin(), known.end(),
+                    [&](const auto& client) { return client["pid"] == pid; })) {
+      continue;
+    }
+    ++forgotten_;
+    std::fprintf(stderr, "soak: zeropoold does not know client %u (pid %d) after its restart\n", id,
+                 pid);
+  }
 }
 
 void Director::look_around() {
@@ -196,7 +215,7 @@ SoakResult Director::count() {
   SoakResult result;
   result.kills = kills_;
   result.daemon_kills = daemon_kills_;
-  result.lost = slots_not_back(audit);
+  result.lost = slots_not_back(audit) + forgotten_;
   result.doubled = board_->doubled.load(kRelaxed) + audit["doubled"].get<std::uint64_t>();
   return result;
 }

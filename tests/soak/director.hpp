@@ -36,7 +36,7 @@ struct SoakPlan {
 struct SoakResult {
   std::uint64_t kills = 0;
   std::uint64_t daemon_kills = 0;
-  std::uint64_t lost = 0;     // slots that are not back at the end
+  std::uint64_t lost = 0;     // slots that are not back at the end, and clients that were forgotten
   std::uint64_t doubled = 0;  // slots that two had at once
 };
 
@@ -65,6 +65,7 @@ class Director {
   void stop_client(std::size_t place);
   void resume_client(std::size_t place);
   void kill_daemon();
+  void count_forgotten();
   void load();
   void end_clients();
   SoakResult count();
@@ -80,6 +81,7 @@ class Director {
   std::uint64_t clients_started_ = 0;
   std::uint64_t kills_ = 0;
   std::uint64_t daemon_kills_ = 0;
+  std::uint64_t forgotten_ = 0;  // clients that a daemon did not find again
 };
 
 }  // namespace zeropool::soak
