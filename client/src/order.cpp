@@ -5,7 +5,6 @@
 #include <cstring>
 #include <linux/futex.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -63,8 +62,9 @@ std::int64_t monotonic_ns() noexcept {
 }
 
 bool Order::daemon_is_gone(std::int64_t now_ns) noexcept {
-  pollfd socket{attachment_.socket.get(), POLLIN, 0};
-  if (::poll(&socket, 1, 0) > 0 && (socket.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) {
+  pollfd socket{attachment_.descriptors.socket(), POLLIN, 0};
+  if (!attachment_.descriptors.ours() ||
+      (::poll(&socket, 1, 0) > 0 && (socket.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0)) {
     std::int64_t since = attachment_.daemon_gone_ns.load(std::memory_order_relaxed);
     if (since == 0) {
       since = now_ns;
@@ -94,6 +94,14 @@ int Order::why_not(ErrorCode code) const noexcept {
       return fail(code,
                   pool + ": no buffer came within the time allowed; zeropoold was still at it");
     case ErrorCode::no_daemon:
+      if (!attachment_.descriptors.ours()) {
+        return fail(code,
+                    "this program has closed its connection to zeropoold at " +
+                        attachment_.socket_path +
+                        " itself (closefrom?), and the pool's ring is empty: close what is not "
+                        "zeropool's only, or open the pool after that; buffers that are held stay "
+                        "valid");
+      }
       return fail(code,
                   "zeropoold at " + attachment_.socket_path +
                       " has gone away, and the pool's ring is empty: restart it and open the pool "
@@ -136,8 +144,7 @@ int Order::take_cell(std::int64_t deadline_ns) noexcept {
     }
     header.orders_wanted.store(1, std::memory_order_relaxed);
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (header.sleeping.load(std::memory_order_relaxed) != 0)
-      ::eventfd_write(attachment_.doorbell.get(), 1);
+    if (header.sleeping.load(std::memory_order_relaxed) != 0) attachment_.descriptors.ring();
     const std::int64_t now = monotonic_ns();
     if (now >= deadline_ns) return why_not(ErrorCode::too_many_orders);
     if (daemon_is_gone(now)) return why_not(ErrorCode::no_daemon);
@@ -179,8 +186,7 @@ int Order::place(const OrderWants& wants, std::uint32_t arena, std::uint32_t fla
                                                      std::memory_order_release);  // after Posted
   // Pairs with the daemon's fence between `sleeping = 1` and its last scan.
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (header.sleeping.load(std::memory_order_relaxed) != 0)
-    ::eventfd_write(attachment_.doorbell.get(), 1);
+  if (header.sleeping.load(std::memory_order_relaxed) != 0) attachment_.descriptors.ring();
   return wait(deadline_ns);
 }
 
