@@ -176,14 +176,16 @@ TEST_CASE("a mapping is present, absent, or cannot be looked for: three answers"
   REQUIRE(::ftruncate(file.get(), 4096) == 0);
   struct stat info {};
   REQUIRE(::fstat(file.get(), &info) == 0);
-  CHECK(look_for_mapping(::getpid(), info.st_ino) == MappingSeen::kAbsent);
+  CHECK(look_for_mapping(::getpid(), info.st_dev, info.st_ino) == MappingSeen::kAbsent);
   void* memory = ::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, file.get(), 0);
   REQUIRE(memory != MAP_FAILED);
-  CHECK(look_for_mapping(::getpid(), info.st_ino) == MappingSeen::kPresent);
+  CHECK(look_for_mapping(::getpid(), info.st_dev, info.st_ino) == MappingSeen::kPresent);
+  // A file of another device, such as a library of a program that was executed, may have the same number.
+  CHECK(look_for_mapping(::getpid(), info.st_dev + 1, info.st_ino) == MappingSeen::kAbsent);
   ::munmap(memory, 4096);
-  CHECK(look_for_mapping(::getpid(), info.st_ino) == MappingSeen::kAbsent);
-  CHECK(look_for_mapping(0, info.st_ino) == MappingSeen::kUnreadable);
+  CHECK(look_for_mapping(::getpid(), info.st_dev, info.st_ino) == MappingSeen::kAbsent);
+  CHECK(look_for_mapping(0, info.st_dev, info.st_ino) == MappingSeen::kUnreadable);
   const Sleeper ended;
   ended.kill();
-  CHECK(look_for_mapping(ended.pid(), info.st_ino) == MappingSeen::kUnreadable);
+  CHECK(look_for_mapping(ended.pid(), info.st_dev, info.st_ino) == MappingSeen::kUnreadable);
 }
