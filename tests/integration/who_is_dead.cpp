@@ -415,6 +415,27 @@ TEST_CASE("a client that has hung up and is stopped for seconds loses nothing") 
   CHECK(child.failure() == "");
 }
 
+TEST_CASE(
+    "a client that the daemon may not look into keeps what it holds until its end, execve or not" *
+    doctest::skip(::geteuid() != 0)) {
+  const DaemonProcess daemon(kConfig, 65534);
+  ChildProcess child([&](Link& link) {
+    Pool pool = open_or_throw(daemon.options());
+    const Holding holding(pool);
+    Link test = link_on_stdin(link);
+    test.signal();
+    test.await();
+    ::execl("/bin/sleep", "sleep", "60", nullptr);
+  });
+  child.link().await();
+  CHECK(held_stays(daemon));
+  child.link().signal();
+  CHECK(eventually([&] { return one_is_suspect(daemon); }));
+  CHECK(held_stays(daemon));
+  child.kill();
+  CHECK(becomes_all_free(daemon));
+}
+
 TEST_CASE("a client in another PID namespace, and in another user namespace: its end is seen" *
           doctest::skip(!may_unshare(kUserAndPid))) {
   const DaemonProcess daemon(kConfig);
