@@ -194,7 +194,8 @@ bool Clients::confirm_gone(std::uint32_t id) {
     reclaim(id, "has ended");
     return true;
   }
-  if (look_for_mapping(client.pid, client.service->control_inode()) != MappingSeen::kAbsent) {
+  if (look_for_mapping(client.pid, client.service->control_device(),
+                       client.service->control_inode()) != MappingSeen::kAbsent) {
     return false;
   }
   reclaim(id, "has given up its memory without a word");

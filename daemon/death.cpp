@@ -9,6 +9,7 @@
 #include <sstream>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 #include <utility>
@@ -120,7 +121,7 @@ std::uint64_t process_start_ns(pid_t pid) {
   return ticks * (1'000'000'000U / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK)));
 }
 
-MappingSeen look_for_mapping(pid_t pid, std::uint64_t inode) {
+MappingSeen look_for_mapping(pid_t pid, dev_t device, std::uint64_t inode) {
   if (pid <= 0) return MappingSeen::kUnreadable;
   std::ifstream maps("/proc/" + std::to_string(pid) + "/maps");
   if (!maps) return MappingSeen::kUnreadable;
@@ -128,8 +129,12 @@ MappingSeen look_for_mapping(pid_t pid, std::uint64_t inode) {
   for (std::string line; std::getline(maps, line);) {
     any = true;
     // address perms offset device inode name
+    unsigned device_major = 0;
+    unsigned device_minor = 0;
     unsigned long long found = 0;
-    if (std::sscanf(line.c_str(), "%*s %*s %*s %*s %llu", &found) == 1 && found == inode) {
+    if (std::sscanf(line.c_str(), "%*s %*s %*s %x:%x %llu", &device_major, &device_minor, &found) ==
+            3 &&
+        found == inode && makedev(device_major, device_minor) == device) {
       return MappingSeen::kPresent;
     }
   }

@@ -35,7 +35,7 @@ pid_t process_of_pidfd(int fd);
 std::uint64_t process_start_ns(pid_t pid);
 
 enum class MappingSeen { kPresent, kAbsent, kUnreadable };
-// Whether a process has a file mapped, by /proc/PID/maps.
-MappingSeen look_for_mapping(pid_t pid, std::uint64_t inode);
+// Whether a process has a file mapped, by /proc/PID/maps. An inode's number alone may be another file's as well.
+MappingSeen look_for_mapping(pid_t pid, dev_t device, std::uint64_t inode);
 
 }  // namespace zeropool::daemon

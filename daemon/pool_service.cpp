@@ -38,6 +38,7 @@ std::unique_ptr<PoolService> PoolService::start(EventLoop& loop, Pool& pool, Ord
     why = std::string("eventfd: ") + std::strerror(errno);
     return nullptr;
   }
+  service->control_device_ = control.st_dev;
   service->control_inode_ = control.st_ino;
   pool.counters.reclaimed_held.resize(pool.memory->ring_count());
   pool.counters.reclaimed_in_transit.resize(pool.memory->ring_count());

@@ -33,6 +33,7 @@ class PoolService {
 
   Pool& pool() const { return pool_; }
   int doorbell() const { return doorbell_.get(); }
+  dev_t control_device() const { return control_device_; }
   std::uint64_t control_inode() const { return control_inode_; }
   const AccessRule& access() const { return access_; }
   // Takes up pool().config: policy words, access list (unknown names are logged).
@@ -67,6 +68,7 @@ class PoolService {
   Pool& pool_;
   std::function<void(PoolService&)> leases_swept_;
   lib::UniqueFd doorbell_;
+  dev_t control_device_ = 0;
   std::uint64_t control_inode_ = 0;
   AccessRule access_;
   std::vector<bool> records_;

@@ -73,9 +73,7 @@ void drop_inherited(Attachment& attachment) noexcept {
   ::new (static_cast<void*>(&attachment.control)) lib::Mapping();
   for (lib::Mapping& mapping : attachment.data) ::new (static_cast<void*>(&mapping)) lib::Mapping();
   attachment.data.clear();
-  attachment.socket.reset();
-  attachment.doorbell.reset();
-  attachment.wake.reset();
+  attachment.descriptors.close();
   attachment.caches.clear();
   attachment.overflow = nullptr;
   attachment.exited = CounterSums{};
@@ -86,9 +84,8 @@ void take_up(Attachment& attachment, Attached&& attached) noexcept {
   attachment.client_id = attached.client_id;
   attachment.epoch = attached.epoch;
   attachment.socket_path = std::move(attached.socket_path);
-  attachment.socket = std::move(attached.socket);
-  attachment.doorbell = std::move(attached.doorbell);
-  attachment.wake = std::move(attached.wake);
+  attachment.descriptors.take(std::move(attached.socket), std::move(attached.doorbell),
+                              std::move(attached.wake));
   attachment.control = std::move(attached.control);
   attachment.data = std::move(attached.data);
   attachment.daemon_gone_ns.store(0, std::memory_order_relaxed);
@@ -165,12 +162,12 @@ void detach_locked(Attachment& attachment) noexcept {
   attachment.data.clear();
   attachment.guard->client_id.store(0, std::memory_order_release);
   const auto message = lib::make_message<lib::DetachMessage>(lib::MessageType::kDetach);
-  if (lib::send_message(attachment.socket.get(), &message, sizeof(message))) {
-    lib::receive_message(attachment.socket.get(), kDetachTimeoutMs);
+  // Without a connection the daemon finds out by itself: the memory is no longer mapped.
+  if (attachment.descriptors.ours() &&
+      lib::send_message(attachment.descriptors.socket(), &message, sizeof(message))) {
+    lib::receive_message(attachment.descriptors.socket(), kDetachTimeoutMs);
   }
-  attachment.socket.reset();
-  attachment.doorbell.reset();
-  attachment.wake.reset();
+  attachment.descriptors.close();
 }
 
 // Until no operation that was under way is: nothing may touch what is unmapped next. Nobody who is busy waits for

@@ -22,6 +22,7 @@
 
 #include "client_cache.hpp"
 #include "connection.hpp"
+#include "descriptors.hpp"
 #include "thread_state.hpp"
 #include "wiped_lock.hpp"
 
@@ -58,9 +59,7 @@ struct Attachment : zeropool::v1::detail::PoolState {
   std::uint32_t client_id = 0;
   std::uint32_t epoch = 0;
   std::string socket_path;
-  lib::UniqueFd socket;
-  lib::UniqueFd doorbell;
-  lib::UniqueFd wake;
+  Descriptors descriptors;
   lib::Mapping control;
   std::vector<lib::Mapping> data;
   lib::ControlView view;

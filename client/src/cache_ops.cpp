@@ -1,7 +1,6 @@
 #include "cache_ops.hpp"
 
 #include <sched.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <zeropool/lib/hot_path.hpp>
@@ -134,7 +133,7 @@ void CacheOps::ring_doorbell() noexcept {
   // Pairs with the daemon's fence between `sleeping = 1` and its last scan.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (attachment_.header().sleeping.load(std::memory_order_relaxed) == 0) return;
-  ::eventfd_write(attachment_.doorbell.get(), 1);
+  attachment_.descriptors.ring();
 }
 
 Source CacheOps::refill(std::uint32_t ring) noexcept {

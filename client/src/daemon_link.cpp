@@ -1,9 +1,8 @@
 #include "daemon_link.hpp"
 
 #include <cerrno>
-#include <fcntl.h>
 #include <poll.h>
-#include <unistd.h>
+#include <utility>
 
 #include <zeropool/lib/wire.hpp>
 
@@ -16,13 +15,13 @@ constexpr int kAnswerMs = 1000;
 
 enum class Reached { kYes, kNobody, kLater };
 
-bool hung_up(int socket) noexcept {
-  pollfd end{socket, POLLIN, 0};
+bool hung_up(const Descriptors& descriptors) noexcept {
+  pollfd end{descriptors.socket(), POLLIN, 0};
   return ::poll(&end, 1, 0) > 0 && (end.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
 }
 
 Reached connect_again(Attachment& attachment) noexcept {
-  const lib::UniqueFd socket = connect_socket(attachment.socket_path);
+  lib::UniqueFd socket = connect_socket(attachment.socket_path);
   if (!socket) {
     // A process that was handed its connection may have no way of its own: the daemon's count of starts has to do.
     return errno == EACCES || errno == EAGAIN ? Reached::kLater : Reached::kNobody;
@@ -35,20 +34,19 @@ Reached connect_again(Attachment& attachment) noexcept {
   if (received.outcome == lib::ReceiveOutcome::kTimedOut) return Reached::kLater;
   const auto* reply = lib::decode<lib::AttachReply>(received, lib::MessageType::kAttachReply);
   if (reply == nullptr || reply->code != lib::ErrorCode::ok) return Reached::kNobody;
-  // In place of the old one, under the same number: other threads poll it.
-  return ::dup3(socket.get(), attachment.socket.get(), O_CLOEXEC) >= 0 ? Reached::kYes
-                                                                       : Reached::kLater;
+  return attachment.descriptors.replace_socket(std::move(socket)) ? Reached::kYes : Reached::kLater;
 }
 
 }  // namespace
 
 bool daemon_is_gone(Attachment& attachment, std::int64_t now_ns) noexcept {
-  if (!hung_up(attachment.socket.get())) {
+  const bool ours = attachment.descriptors.ours();
+  if (ours && !hung_up(attachment.descriptors)) {
     attachment.daemon_gone_ns.store(0, std::memory_order_relaxed);
     return false;
   }
   const std::uint64_t starts = attachment.header().daemon_starts.load(std::memory_order_acquire);
-  if (starts != attachment.daemon_starts.load(std::memory_order_relaxed)) {
+  if (ours && starts != attachment.daemon_starts.load(std::memory_order_relaxed)) {
     if (attachment.reconnecting.exchange(true, std::memory_order_acquire)) return false;
     const Reached reached = connect_again(attachment);
     if (reached == Reached::kYes) {

@@ -4,7 +4,6 @@
 #include <climits>
 #include <cstring>
 #include <linux/futex.h>
-#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -80,10 +79,19 @@ int Order::why_not(ErrorCode code) const noexcept {
       return fail(code,
                   pool + ": no buffer came within the time allowed; zeropoold was still at it");
     case ErrorCode::no_daemon:
-      return fail(code, "zeropoold at " + attachment_.socket_path +
-                            " has gone away, and the pool's ring is empty: restart it; buffers "
-                            "that are held stay "
-                            "valid");
+      if (!attachment_.descriptors.ours()) {
+        return fail(code,
+                    "this program has closed its connection to zeropoold at " +
+                        attachment_.socket_path +
+                        " itself (closefrom?), and the pool's ring is empty: close what is not "
+                        "zeropool's only, or open the pool after that; buffers that are held stay "
+                        "valid");
+      }
+      return fail(
+          code,
+          "zeropoold at " + attachment_.socket_path +
+              " has gone away, and the pool's ring is empty: restart it; buffers that are held "
+              "stay valid");
     case ErrorCode::stopping:
       return fail(code,
                   "zeropoold at " + attachment_.socket_path +
@@ -122,8 +130,7 @@ int Order::take_cell(std::int64_t deadline_ns) noexcept {
     }
     header.orders_wanted.store(1, std::memory_order_relaxed);
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (header.sleeping.load(std::memory_order_relaxed) != 0)
-      ::eventfd_write(attachment_.doorbell.get(), 1);
+    if (header.sleeping.load(std::memory_order_relaxed) != 0) attachment_.descriptors.ring();
     const std::int64_t now = monotonic_ns();
     if (now >= deadline_ns) return why_not(ErrorCode::too_many_orders);
     if (daemon_is_gone(attachment_, now)) return why_not(ErrorCode::no_daemon);
@@ -165,8 +172,7 @@ int Order::place(const OrderWants& wants, std::uint32_t arena, std::uint32_t fla
                                                      std::memory_order_release);  // after Posted
   // Pairs with the daemon's fence between `sleeping = 1` and its last scan.
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (header.sleeping.load(std::memory_order_relaxed) != 0)
-    ::eventfd_write(attachment_.doorbell.get(), 1);
+  if (header.sleeping.load(std::memory_order_relaxed) != 0) attachment_.descriptors.ring();
   return wait(deadline_ns);
 }
 
