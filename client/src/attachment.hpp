@@ -71,8 +71,9 @@ struct Attachment : zeropool::v1::detail::PoolState {
   std::uint32_t most_rings = 0;  // ever: an inherited Buffer may carry an old ring number
   std::atomic<std::int64_t> daemon_gone_ns{0};  // when its hang-up was first seen; 0: not
   std::atomic<std::uint64_t> daemon_starts{
-      0};                                 // the header's, of the daemon that we are connected to
-  std::atomic<bool> reconnecting{false};  // a thread is about it
+      0};  // the header's, of the daemon that we are connected to
+  std::atomic<std::uint64_t> gone_after_starts{0};  // the header's when daemon_gone_ns was set
+  std::atomic<bool> reconnecting{false};            // a thread is about it
 
   // Under guard->lock.
   std::vector<ClientCache*> caches;  // of all threads

@@ -1,17 +1,22 @@
 #include "connection.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <zeropool/lib/control_plan.hpp>
 #include <zeropool/lib/control_view.hpp>
 #include <zeropool/lib/socket_path.hpp>
 #include <zeropool/lib/wire.hpp>
+
+#include "daemon_link.hpp"
+#include "order.hpp"
 
 namespace zeropool::client {
 namespace {
@@ -20,6 +25,7 @@ using lib::ErrorCode;
 
 constexpr std::int64_t kDefaultTimeoutNs = 5'000'000'000;
 constexpr int kMostAgain = 3;
+constexpr long kRetryNs = 5'000'000;
 
 Attached failed(ErrorCode code, std::string sentence) {
   Attached attached;
@@ -110,11 +116,26 @@ lib::UniqueFd connect_socket(const std::string& path) {
 
 namespace {
 
+// A socket that refuses is a killed daemon's, or one's that is about to listen: it may be there in a moment. One that
+// is not there is nobody's.
+lib::UniqueFd connect_within(const std::string& path, std::int64_t patience_ns) {
+  const std::int64_t begun = monotonic_ns();
+  for (;;) {
+    lib::UniqueFd socket = connect_socket(path);
+    if (socket || errno != ECONNREFUSED || monotonic_ns() - begun >= patience_ns) return socket;
+    const timespec pause{0, kRetryNs};
+    ::nanosleep(&pause, nullptr);
+  }
+}
+
 // One try. `cut`: the daemon ended before it answered.
 Attached attach_once(const AttachWish& wish, const std::string& path, bool& cut) {
   cut = false;
+  const std::int64_t timeout_ns = wish.timeout_ns > 0 ? wish.timeout_ns : kDefaultTimeoutNs;
   lib::UniqueFd socket(wish.fd >= 0 ? ::fcntl(wish.fd, F_DUPFD_CLOEXEC, 0) : -1);
-  if (!socket && wish.fd < 0) socket = connect_socket(path);
+  if (!socket && wish.fd < 0) {
+    socket = connect_within(path, std::min(timeout_ns, kDaemonGraceNs));
+  }
   if (!socket) {
     const int error = errno;
     if (error == EACCES) {
@@ -131,7 +152,6 @@ Attached attach_once(const AttachWish& wish, const std::string& path, bool& cut)
     cut = true;
     return failed(ErrorCode::no_daemon, no_daemon_sentence(path, errno));
   }
-  const std::int64_t timeout_ns = wish.timeout_ns > 0 ? wish.timeout_ns : kDefaultTimeoutNs;
   lib::Received received =
       lib::receive_message(socket.get(), static_cast<int>((timeout_ns + 999'999) / 1'000'000));
   if (received.outcome == lib::ReceiveOutcome::kTimedOut) {

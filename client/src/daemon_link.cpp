@@ -56,10 +56,13 @@ bool daemon_is_gone(Attachment& attachment, std::int64_t now_ns) noexcept {
     attachment.reconnecting.store(false, std::memory_order_release);
     if (reached != Reached::kNobody) return false;
   }
+  // Of the daemon that was last there, not of one before it whose end was seen and whose successor was not.
   std::int64_t since = attachment.daemon_gone_ns.load(std::memory_order_relaxed);
-  if (since == 0) {
+  if (since == 0 ||
+      attachment.gone_after_starts.exchange(starts, std::memory_order_relaxed) != starts) {
     since = now_ns;
     attachment.daemon_gone_ns.store(now_ns, std::memory_order_relaxed);
+    attachment.gone_after_starts.store(starts, std::memory_order_relaxed);
   }
   return now_ns - since >= kDaemonGraceNs;
 }
