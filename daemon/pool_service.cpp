@@ -176,6 +176,8 @@ void PoolService::watch_leases() {
 
 void PoolService::sweep_leases() {
   pool_.leases->sweep(monotonic_ns());
+  if (leases_swept_) leases_swept_(*this);
+  // Deaths in quick succession put the timer off again and again: nothing may wait for it alone.
   loop_.cancel(std::exchange(lease_timer_, 0));
   watch_leases();
 }

@@ -292,6 +292,24 @@ TEST_CASE("a waiting client is served by what a killed one held") {
   CHECK(hoarder.wait().signal == SIGKILL);
 }
 
+TEST_CASE("clients that die one soon after the other, each with a hand-off under way, leave room") {
+  const DaemonProcess daemon(std::string("limits: {clients: 8}\n") + kConfig);
+  auto pool = daemon.open();
+  REQUIRE(pool);
+  for (int i = 0; i < 60; ++i) {
+    ChildProcess sender([&](Link& parent) {
+      Pool its = open_or_throw(daemon);
+      parent.send(its.get(4096).release());
+      parent.await();
+    });
+    Handle handle;
+    REQUIRE_NOTHROW(handle = sender.link().receive<Handle>());
+    sender.kill();
+    REQUIRE(eventually([&] { return daemon.clients() == 1; }));
+    REQUIRE(pool->adopt(handle));
+  }
+}
+
 TEST_CASE("fifty killed holders under load lose nothing and disturb nobody") {
   const DaemonProcess daemon(kConfig);
   Mailbox mailbox;
