@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 #include <sys/ptrace.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +14,54 @@ namespace {
 
 // By a system call of its own: it has taken effect when kill() returns.
 void stop_here() { ::kill(::getpid(), SIGSTOP); }
+
+// Breakpoints are made for x86-64 only; elsewhere every instruction is a step.
+#if defined(__x86_64__)
+
+user_regs_struct registers_of(pid_t pid) {
+  user_regs_struct registers{};
+  if (::ptrace(PTRACE_GETREGS, pid, nullptr, &registers) != 0) {
+    throw std::runtime_error("PTRACE_GETREGS");
+  }
+  return registers;
+}
+
+std::uintptr_t program_counter(pid_t pid) { return registers_of(pid).rip; }
+
+class Breakpoint {
+ public:
+  Breakpoint(pid_t pid, std::uintptr_t place) : pid_(pid), place_(place) {}
+  bool set() {
+    errno = 0;
+    word_ = ::ptrace(PTRACE_PEEKTEXT, pid_, place_, nullptr);
+    return errno == 0 && ::ptrace(PTRACE_POKETEXT, pid_, place_, (word_ & ~0xffL) | 0xcc) == 0;
+  }
+  // After the child has stopped at it: the instruction is as it was, and the next.
+  bool take_back() {
+    user_regs_struct registers = registers_of(pid_);
+    if (registers.rip != place_ + 1) return false;
+    registers.rip = place_;
+    return ::ptrace(PTRACE_POKETEXT, pid_, place_, word_) == 0 &&
+           ::ptrace(PTRACE_SETREGS, pid_, nullptr, &registers) == 0;
+  }
+
+ private:
+  pid_t pid_;
+  std::uintptr_t place_;
+  long word_ = 0;
+};
+
+#else
+
+std::uintptr_t program_counter(pid_t) { return 0; }
+
+struct Breakpoint {
+  Breakpoint(pid_t, std::uintptr_t) {}
+  bool set() { return false; }
+  bool take_back() { return false; }
+};
+
+#endif
 
 }  // namespace
 
@@ -56,22 +105,46 @@ int SteppedChild::wait_for_stop() {
   throw std::runtime_error("the traced child " + describe(end) + " " + child_.failure());
 }
 
-std::uint64_t SteppedChild::step(std::uint64_t count) {
-  for (std::uint64_t done = 0; done < count; ++done) {
-    if (at_end_) return done;
-    if (::ptrace(PTRACE_SINGLESTEP, child_.pid(), nullptr, nullptr) != 0) {
-      throw std::runtime_error("PTRACE_SINGLESTEP");
-    }
-    const int signal = wait_for_stop();
-    if (signal == SIGSTOP) {
-      at_end_ = true;
-      return done;
-    }
-    if (signal != SIGTRAP) {
-      throw std::runtime_error("the child stopped by signal " + std::to_string(signal));
-    }
+bool SteppedChild::step_once() {
+  if (at_end_) return false;
+  if (::ptrace(PTRACE_SINGLESTEP, child_.pid(), nullptr, nullptr) != 0) {
+    throw std::runtime_error("PTRACE_SINGLESTEP");
   }
-  return count;
+  const int signal = wait_for_stop();
+  at_end_ = signal == SIGSTOP;
+  if (!at_end_ && signal != SIGTRAP) {
+    throw std::runtime_error("the child stopped by signal " + std::to_string(signal));
+  }
+  return !at_end_;
+}
+
+std::uint64_t SteppedChild::step(std::uint64_t count) {
+  std::uint64_t done = 0;
+  while (done < count && step_once()) ++done;
+  return done;
+}
+
+std::vector<std::uintptr_t> SteppedChild::trace() {
+  std::vector<std::uintptr_t> places;
+  do {
+    places.push_back(program_counter(child_.pid()));
+  } while (step_once());
+  return places;
+}
+
+bool SteppedChild::run_to(std::uintptr_t place) {
+  Breakpoint breakpoint(child_.pid(), place);
+  if (!breakpoint.set()) return false;
+  if (::ptrace(PTRACE_CONT, child_.pid(), nullptr, nullptr) != 0) {
+    throw std::runtime_error("PTRACE_CONT");
+  }
+  const int signal = wait_for_stop();
+  at_end_ = signal == SIGSTOP;
+  if (at_end_) return true;
+  if (signal != SIGTRAP || !breakpoint.take_back()) {
+    throw std::runtime_error("the child stopped by signal " + std::to_string(signal));
+  }
+  return true;
 }
 
 void SteppedChild::finish() {

@@ -2,11 +2,13 @@
 // SteppedChild: a forked child that this process executes one instruction at a time, between two marks.
 //
 // The body prepares, calls `begin`, does the operation under test, and calls `end`. A system call is one step.
+// A step costs some 25 us where the machine is a virtual one; run_to() is for getting far.
 //
 // Thread safety: one thread's; that thread traces the child.
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "child_process.hpp"
 
@@ -28,6 +30,11 @@ class SteppedChild {
 
   // Up to `count` instructions. Returns how many were made: fewer when `end` was reached.
   std::uint64_t step(std::uint64_t count);
+  // As step(), to the next mark; where the program counter stood before each.
+  std::vector<std::uintptr_t> trace();
+  // Without steps to the first time that the program counter is `place`. False: nothing was done, it cannot be had
+  // here. It may come to its end instead.
+  bool run_to(std::uintptr_t place);
   // Runs it to `end`.
   void finish();
   bool at_end() const { return at_end_; }
@@ -36,6 +43,7 @@ class SteppedChild {
  private:
   // The signal that stopped it next; throws when it ended instead.
   int wait_for_stop();
+  bool step_once();
 
   ChildProcess child_;
   bool at_end_ = false;
