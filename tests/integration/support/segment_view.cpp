@@ -71,6 +71,14 @@ std::size_t SegmentView::magazines_of(std::uint32_t client) const {
   return count;
 }
 
+std::size_t SegmentView::clients() const {
+  std::size_t count = 0;
+  for (std::uint32_t n = 0; n < control_.header().client_capacity; ++n) {
+    if (control_.client(n).owner.load() != 0) ++count;
+  }
+  return count;
+}
+
 std::size_t SegmentView::words_of(std::uint32_t client) const {
   const lib::ControlHeader& header = control_.header();
   std::size_t count = magazines_of(client);

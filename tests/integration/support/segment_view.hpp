@@ -23,6 +23,8 @@ class SegmentView {
   lib::AuditReport audit() const;
   // Magazines that the client's owner word is in: its threads' and those granted to it.
   std::size_t magazines_of(std::uint32_t client) const;
+  // Client records in use.
+  std::size_t clients() const;
   // Words that name the client: magazines, thread records, order cells, its record, marks of held slots outside
   // magazines. A slot in transit may outlive its releaser and is not counted.
   std::size_t words_of(std::uint32_t client) const;

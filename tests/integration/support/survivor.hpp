@@ -47,6 +47,9 @@ class Survivor {
     }
     return true;
   }
+  void put(std::size_t count) {
+    buffers_.resize(count < buffers_.size() ? buffers_.size() - count : 0);
+  }
   void put_all() { buffers_.clear(); }
 
  private:
