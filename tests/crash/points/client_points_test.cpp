@@ -42,10 +42,10 @@ class PointSweep {
   explicit PointSweep(const Operation& operation)
       : operation_(operation), scene_(operation, KillScene::Worker::kOne) {}
 
-  // Every `stride`-th point, until the operation is over before it. Stops at the first finding.
-  void run(std::uint64_t stride = 1) {
+  // Every `stride`-th point, until the operation is over before it, or `most` kills. Stops at the first finding.
+  void run(std::uint64_t stride = 1, std::uint64_t most = ~std::uint64_t{0}) {
     const auto begun = std::chrono::steady_clock::now();
-    for (std::uint64_t n = 1; finding().empty() && kill_at(n); n += stride) {
+    for (std::uint64_t n = 1; kills_ < most && finding().empty() && kill_at(n); n += stride) {
       ++kills_;
       if (kills_ % 16 == 0) scene_.compare_with_ctl();
     }
@@ -98,9 +98,10 @@ class PointSweep {
 };
 
 // `least` kills show that the operation was there.
-void sweep(const Operation& operation, std::uint64_t least, std::uint64_t stride = 1) {
+void sweep(const Operation& operation, std::uint64_t least, std::uint64_t stride = 1,
+           std::uint64_t most = ~std::uint64_t{0}) {
   PointSweep it(operation);
-  it.run(stride);
+  it.run(stride, most);
   CHECK(it.finding() == "");
   CHECK(it.kills() >= least);
   CHECK(it.progress() > it.kills());
@@ -113,6 +114,15 @@ bool somebody_waits(const SegmentView& segment) {
       return true;
   }
   return false;
+}
+
+// An order's scene: the survivor has all but what the victim's bystanders need; what it gives back is granted.
+void leave_little(Survivor& survivor, const DaemonProcess&) {
+  survivor.take_all();
+  survivor.put(5 * kSceneMagazine);
+}
+void give_when_somebody_waits(Survivor& survivor, const SegmentView& segment) {
+  if (somebody_waits(segment)) survivor.put(kSceneMagazine);
 }
 
 // Everything that can be had without waiting.
@@ -150,15 +160,8 @@ TEST_CASE("an order killed before every store leaves no cell and no grant behind
   // The survivor has all; what it gives back is granted.
   sweep({.prepare = take_the_rest,
          .run = [](Victim& v) { v.held.push_back(v.pool.get(kSceneBytes, 10s)); },
-         .meanwhile =
-             [](Survivor& survivor, const SegmentView& segment) {
-               if (somebody_waits(segment)) survivor.put(kSceneMagazine);
-             },
-         .before =
-             [](Survivor& survivor, const DaemonProcess&) {
-               survivor.take_all();
-               survivor.put(2 * kSceneMagazine);
-             }},
+         .meanwhile = give_when_somebody_waits,
+         .before = leave_little},
         20);
 }
 
@@ -170,15 +173,8 @@ TEST_CASE("an order of a batch killed before every store leaves no cell and no g
                zp_buffer raw[3];
                zp_get_batch(v.pool.c_pool(), sizes.data(), sizes.size(), raw);
              },
-         .meanwhile =
-             [](Survivor& survivor, const SegmentView& segment) {
-               if (somebody_waits(segment)) survivor.put(kSceneMagazine);
-             },
-         .before =
-             [](Survivor& survivor, const DaemonProcess&) {
-               survivor.take_all();
-               survivor.put(2 * kSceneMagazine);
-             }},
+         .meanwhile = give_when_somebody_waits,
+         .before = leave_little},
         20);
 }
 
@@ -219,7 +215,8 @@ TEST_CASE("a client killed before every store while the pool grows for it loses 
          .before =
              [](Survivor& survivor, const DaemonProcess& daemon) {
                survivor.put_all();
-               daemon.ctl({"trim"});
+               expect(daemon.ctl({"trim"}).exit_code == 0, "trim");
+               expect(daemon.audit()["daemon"] > 4 * kSceneMagazine, "trim has left too much");
              }},
         60);
 }
@@ -248,10 +245,10 @@ TEST_CASE("clients killed at many stores while the pool shrinks lose nothing") {
              [](Survivor& survivor, const DaemonProcess& daemon) {
                trimmed = false;
                trimmer = &daemon;
-               survivor.fill_pool();
+               survivor.fill_pool(5ms);
                survivor.put_all();
              }},
-        20, 997);
+        40, 2503, 40);
 }
 
 TEST_CASE(

@@ -23,8 +23,8 @@ class Survivor {
   Pool& pool() { return pool_; }
   std::size_t held() const { return buffers_.size(); }
   // Orders until nothing more comes, so that the pool has all its budget's slots. Returns how many it holds.
-  std::size_t fill_pool() {
-    while (keep(pool_.get(bytes_, std::chrono::milliseconds(200)))) {
+  std::size_t fill_pool(std::chrono::milliseconds wait = std::chrono::milliseconds(200)) {
+    while (keep(pool_.get(bytes_, wait))) {
     }
     return held();
   }
