@@ -45,6 +45,23 @@ class Sweep {
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
     MESSAGE(kills_ << " kills in " << took.count() << " s; " << finding());
   }
+  // Kills at each entry into a system call, and at each return from one.
+  void run_calls() {
+    const auto begun = std::chrono::steady_clock::now();
+    for (std::uint64_t n = 1; finding().empty(); ++n) {
+      SteppedChild victim = start();
+      victim.step_calls(n);
+      if (victim.at_end()) break;
+      const std::string where = "at system call " + std::to_string(n);
+      scene_.check_standing(where);
+      victim.kill();
+      scene_.check_dead(where);
+      ++kills_;
+    }
+    if (finding().empty()) scene_.check_end();
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
+    MESSAGE(kills_ << " kills in " << took.count() << " s; " << finding());
+  }
   std::uint64_t kills() const { return kills_; }
   const std::string& finding() const { return scene_.finding(); }
   // Magazines that the victim owned before and after the whole operation.
@@ -185,6 +202,23 @@ TEST_CASE("a batch of sizes, killed after every instruction, loses nothing") {
 
 TEST_CASE("a batch of puts over two magazines, killed after every instruction, loses nothing") {
   sweep(operations::put_batch(), 300, 0);
+}
+
+TEST_CASE("an attach, first get, put and detach killed at every system call lose nothing") {
+  if (!permitted()) return;
+  const Operation operation{.prepare = [](Victim&) {},
+                            .run =
+                                [](Victim& v) {
+                                  v.pool = v.open();
+                                  v.take(2);
+                                  v.put(2);
+                                  v.pool = zeropool::Pool();
+                                },
+                            .attaches = true};
+  Sweep it(operation);
+  it.run_calls();
+  CHECK(it.finding() == "");
+  CHECK(it.kills() >= 40);
 }
 
 namespace {

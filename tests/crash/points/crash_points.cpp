@@ -150,6 +150,20 @@ void __tsan_atomic_signal_fence(int) { __atomic_signal_fence(__ATOMIC_SEQ_CST); 
 void __tsan_read_range(void*, unsigned long) {}
 void __tsan_write_range(void* address, unsigned long) { plain_point(address); }
 
+// What some compilers call in place of the library's.
+void* __tsan_memcpy(void* to, const void* from, unsigned long bytes) {
+  plain_point(to);
+  return std::memcpy(to, from, bytes);
+}
+void* __tsan_memmove(void* to, const void* from, unsigned long bytes) {
+  plain_point(to);
+  return std::memmove(to, from, bytes);
+}
+void* __tsan_memset(void* to, int value, unsigned long bytes) {
+  plain_point(to);
+  return std::memset(to, value, bytes);
+}
+
 #define ZEROPOOL_PLAIN(bytes)                                                 \
   void __tsan_read##bytes(void*) {}                                           \
   void __tsan_write##bytes(void* address) { plain_point(address); }           \

@@ -105,10 +105,11 @@ int SteppedChild::wait_for_stop() {
   throw std::runtime_error("the traced child " + describe(end) + " " + child_.failure());
 }
 
-bool SteppedChild::step_once() {
+bool SteppedChild::step_once(bool whole_call) {
   if (at_end_) return false;
-  if (::ptrace(PTRACE_SINGLESTEP, child_.pid(), nullptr, nullptr) != 0) {
-    throw std::runtime_error("PTRACE_SINGLESTEP");
+  const auto request = whole_call ? PTRACE_SYSCALL : PTRACE_SINGLESTEP;
+  if (::ptrace(request, child_.pid(), nullptr, nullptr) != 0) {
+    throw std::runtime_error("the child cannot be stepped");
   }
   const int signal = wait_for_stop();
   at_end_ = signal == SIGSTOP;
@@ -121,6 +122,12 @@ bool SteppedChild::step_once() {
 std::uint64_t SteppedChild::step(std::uint64_t count) {
   std::uint64_t done = 0;
   while (done < count && step_once()) ++done;
+  return done;
+}
+
+std::uint64_t SteppedChild::step_calls(std::uint64_t count) {
+  std::uint64_t done = 0;
+  while (done < count && step_once(true)) ++done;
   return done;
 }
 

@@ -30,6 +30,8 @@ class SteppedChild {
 
   // Up to `count` instructions. Returns how many were made: fewer when `end` was reached.
   std::uint64_t step(std::uint64_t count);
+  // As step(), but from one system call's entry or return to the next.
+  std::uint64_t step_calls(std::uint64_t count);
   // As step(), to the next mark; where the program counter stood before each.
   std::vector<std::uintptr_t> trace();
   // Without steps to the first time that the program counter is `place`. False: nothing was done, it cannot be had
@@ -43,7 +45,7 @@ class SteppedChild {
  private:
   // The signal that stopped it next; throws when it ended instead.
   int wait_for_stop();
-  bool step_once();
+  bool step_once(bool whole_call = false);
 
   ChildProcess child_;
   bool at_end_ = false;
