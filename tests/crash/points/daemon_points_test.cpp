@@ -1,0 +1,259 @@
+// A daemon that kills itself before its n-th shared store, while it reclaims, grows and grants, trims, and attaches.
+// After each kill its clients go on with their caches and the ring, the audit is exact, and reclaim, run (again) by
+// the words alone, frees what the dead had. That a new daemon takes over is tested elsewhere.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <fcntl.h>
+#include <functional>
+#include <memory>
+#include <new>
+#include <optional>
+#include <signal.h>
+#include <string>
+#include <sys/mman.h>
+#include <thread>
+#include <unistd.h>
+
+#include <doctest/doctest.h>
+
+#include <zeropool/lib/reclaim.hpp>
+#include <zeropool/zeropool.hpp>
+
+#include "tests/crash/points/crash_points.hpp"
+#include "tests/integration/support/child_process.hpp"
+#include "tests/integration/support/daemon_process.hpp"
+#include "tests/integration/support/segment_view.hpp"
+#include "tests/integration/support/survivor.hpp"
+
+using namespace std::chrono_literals;
+using namespace zeropool::testing;
+
+namespace lib = zeropool::lib;
+
+namespace {
+
+constexpr std::size_t kBytes = 64 * 1024;
+constexpr std::size_t kHeld = 40;  // by the survivor, from the start
+
+constexpr const char* kConfig = R"(budget: 16MiB
+limits: {clients: 64, threads: 16}
+metrics: {listen: []}
+pages: {size: [4KiB]}
+pools:
+  frames:
+    classes: [64KiB]
+    thread_cache: 2MiB
+    wait: {timeout: 5s, orders: 64}
+    handoff: {lease: 60s}
+)";
+
+// The words that the daemon counts in, in a file that it finds by its environment.
+class PointsFile {
+ public:
+  PointsFile() {
+    const std::string path = folder_.path() + "/points";
+    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    expect(fd >= 0 && ::ftruncate(fd, 4096) == 0, path);
+    void* memory = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    ::close(fd);
+    expect(memory != MAP_FAILED, path);
+    points_ = ::new (memory) CrashPoints();
+    ::setenv(kCrashPointsFile, path.c_str(), 1);
+    ::setenv("ZEROPOOLD", std::getenv("ZEROPOOLD_CRASH_POINTS"), 1);
+  }
+  CrashPoints* operator->() const { return points_; }
+
+ private:
+  TemporaryFolder folder_;
+  CrashPoints* points_ = nullptr;
+};
+
+PointsFile& points() {
+  static PointsFile the_points;
+  return the_points;
+}
+
+// A daemon, a survivor, and somebody else.
+struct Scene {
+  Scene() : survivor(open(), kBytes) {
+    for (std::size_t i = 0; i < kHeld; ++i)
+      expect(survivor.keep(survivor.pool().get(kBytes)), "get");
+    segment.emplace();
+  }
+  zeropool::Pool open() const {
+    auto pool = daemon.open();
+    expect(static_cast<bool>(pool), pool.error().sentence);
+    return *pool;
+  }
+
+  DaemonProcess daemon{kConfig};
+  Survivor survivor;
+  std::optional<SegmentView> segment;
+  std::unique_ptr<ChildProcess> other;
+  std::uint32_t client = 0;  // the other's
+};
+
+struct DaemonWork {
+  std::function<void(Scene&)> prepare;
+  std::function<void(Scene&)> start;    // gives the daemon its work
+  std::function<bool(Scene&)> is_done;  // it has done it
+};
+
+std::string text(const lib::AuditReport& sum) {
+  return std::to_string(sum.slots) + " slots: " + std::to_string(sum.free) + " free, " +
+         std::to_string(sum.cached) + " cached, " + std::to_string(sum.held) + " held, " +
+         std::to_string(sum.in_transit) + " in transit, " + std::to_string(sum.daemon) +
+         " the daemon's, " + std::to_string(sum.lost) + " lost, " + std::to_string(sum.doubled) +
+         " doubled, " + std::to_string(sum.broken) + " broken";
+}
+
+bool drains(const SegmentView& segment) {
+  return segment.control().descriptor(0).drain_end.load() != 0;
+}
+
+// What a daemon that takes over does with the slots of a dead client, and with what the dead daemon had claimed.
+void reclaim_by_the_words(const SegmentView& segment, std::uint32_t client) {
+  for (std::uint32_t r = 0; r < segment.control().header().ring_count; ++r) {
+    // No extent is being withdrawn any more: its slots may be claimed again.
+    segment.control().descriptor(r).drain_end.store(0);
+    segment.control().descriptor(r).drain_begin.store(0);
+    if (client != 0) lib::Reclaimer<std::atomic>(segment.ring(r), client, 0).run();
+    lib::Reclaimer<std::atomic>(segment.ring(r), lib::kDaemonClient, 0).magazines_only();
+  }
+}
+
+// The daemon is dead, whoever else was there too.
+void check(Scene& scene, const std::string& where) {
+  const SegmentView& segment = *scene.segment;
+  lib::AuditReport sum = segment.audit();
+  CHECK_MESSAGE(sum.clean(), where << ": " << text(sum));
+  // The survivor goes on with what its cache and the ring have.
+  for (int i = 0; i < 1000; ++i) scene.survivor.pool().try_get(kBytes).reset();
+  scene.survivor.take_all();
+  CHECK_MESSAGE(scene.survivor.held() >= kHeld, where);
+  CHECK_MESSAGE(scene.survivor.intact(), where << ": a slot in two hands");
+  sum = segment.audit();
+  CHECK_MESSAGE(sum.clean(), where << ": " << text(sum));
+  // What was being withdrawn is passed over until a daemon ends that; everything else can be had.
+  if (!drains(segment)) CHECK_MESSAGE(sum.free == 0, where << ": " << text(sum));
+  // By the words alone, and once more.
+  for (int pass = 0; pass < 2; ++pass) reclaim_by_the_words(segment, scene.client);
+  if (scene.client != 0) CHECK_MESSAGE(segment.magazines_of(scene.client) == 0, where);
+  CHECK_MESSAGE(segment.magazines_of(lib::kDaemonClient) == 0, where);
+  scene.survivor.take_all();
+  sum = segment.audit();
+  CHECK_MESSAGE(sum.free == 0, where << ": " << text(sum));
+  CHECK_MESSAGE((sum.clean() && sum.held == scene.survivor.held()), where << ": " << text(sum));
+  CHECK_MESSAGE(sum.held + sum.daemon + sum.in_transit + sum.cached == sum.slots,
+                where << ": " << text(sum));
+  CHECK_MESSAGE(scene.survivor.intact(), where << ": a slot in two hands");
+  scene.survivor.put_all();
+}
+
+// False: the work was done before the n-th store.
+bool kill_at(const DaemonWork& work, std::uint64_t n) {
+  points()->disarm();
+  Scene scene;
+  if (work.prepare) work.prepare(scene);
+  points()->arm(n);
+  work.start(scene);
+  bool done = false;
+  const bool known = eventually([&] {
+    done = scene.daemon.alive() && work.is_done(scene);
+    return done || !scene.daemon.alive();
+  });
+  CHECK_MESSAGE(known, "the daemon is neither done nor dead, before store " << n);
+  points()->disarm();
+  if (!done && scene.daemon.alive()) return false;
+  if (scene.other) scene.other->kill();
+  if (done) {
+    scene.survivor.put_all();
+    return false;
+  }
+  check(scene, "before store " + std::to_string(n));
+  return true;
+}
+
+// At every point, until the work is done before it: a few times, as how many there are is not always the same.
+void sweep(const DaemonWork& work, std::uint64_t least_kills) {
+  constexpr int kTooLate = 10;
+  const auto begun = std::chrono::steady_clock::now();
+  std::uint64_t kills = 0;
+  int too_late = 0;
+  for (std::uint64_t n = 1; too_late < kTooLate; ++n) {
+    if (kill_at(work, n)) {
+      ++kills;
+    } else {
+      ++too_late;
+    }
+  }
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
+  MESSAGE(kills << " kills in " << took.count() << " s");
+  CHECK(kills >= least_kills);
+}
+
+// The other: holds, caches, and has something in transit to itself.
+void start_holder(Scene& scene) {
+  scene.other = std::make_unique<ChildProcess>([&](Link& parent) {
+    zeropool::Pool pool = scene.open();
+    std::vector<zeropool::Buffer> held;
+    for (int i = 0; i < 20; ++i) held.push_back(pool.get(kBytes));
+    held.resize(18);
+    std::move(held.back()).release(pool.client_id());
+    parent.send(pool.client_id());
+    ::pause();
+  });
+  scene.client = scene.other->link().receive<std::uint32_t>();
+}
+
+}  // namespace
+
+TEST_CASE("a daemon killed while it reclaims leaves what reclaim finishes") {
+  sweep({.prepare = start_holder,
+         .start = [](Scene& scene) { scene.other->send_signal(SIGKILL); },
+         .is_done = [](Scene& scene) { return scene.segment->clients() == 1; }},
+        60);
+}
+
+TEST_CASE("a daemon killed while it grows a pool and grants an order loses nothing") {
+  sweep({.prepare = nullptr,
+         .start =
+             [](Scene& scene) {
+               scene.other = std::make_unique<ChildProcess>([&](Link& parent) {
+                 zeropool::Pool pool = scene.open();
+                 parent.send(pool.client_id());
+                 std::vector<zeropool::Buffer> held;
+                 for (int i = 0; i < 100; ++i) held.push_back(pool.get(kBytes));
+                 parent.signal();
+                 ::pause();
+               });
+               try {
+                 scene.client = scene.other->link().receive<std::uint32_t>(10s);
+               } catch (const std::exception&) {
+                 // The daemon ended before it was attached.
+               }
+             },
+         .is_done =
+             [](Scene& scene) {
+               try {
+                 scene.other->link().await(1ms);
+                 return true;
+               } catch (const std::exception&) {
+                 return false;
+               }
+             }},
+        200);
+}
+
+TEST_CASE("a daemon killed while it trims loses nothing") {
+  sweep({.prepare =
+             [](Scene& scene) {
+               scene.survivor.fill_pool(20ms);
+               scene.survivor.put(scene.survivor.held() - kHeld);
+             },
+         .start = [](Scene& scene) { scene.daemon.ctl({"trim"}); },
+         .is_done = [](Scene& scene) { return scene.daemon.alive(); }},
+        200);
+}
