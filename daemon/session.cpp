@@ -19,6 +19,12 @@ constexpr std::chrono::nanoseconds kPatience = 5s;
 constexpr int kAcceptsPerRound = 16;
 constexpr int kMessagesPerRound = 8;
 
+// The kernel had no memory for it just now: the connection is whole, and what came waits in its queue.
+bool try_again_later(const lib::Received& message) {
+  return message.outcome == ReceiveOutcome::kBroken &&
+         (message.error == ENOMEM || message.error == ENOBUFS);
+}
+
 }  // namespace
 
 Sessions::Sessions(EventLoop& loop, SessionHooks hooks) : loop_(loop), hooks_(std::move(hooks)) {}
@@ -97,7 +103,7 @@ void Sessions::read(int fd) {
     const auto found = sessions_.find(fd);
     if (found == sessions_.end()) return;
     lib::Received message = lib::receive_message(fd);
-    if (message.outcome == ReceiveOutcome::kNothingYet) return;
+    if (message.outcome == ReceiveOutcome::kNothingYet || try_again_later(message)) return;
     if (!handle(found->second, message)) {
       close(fd);
       return;
