@@ -67,9 +67,15 @@ void Sessions::pause_accepting() {
   ++rejections_[lib::error_name(ErrorCode::system)];
   if (gate_.open(monotonic_ns())) spdlog::error("cannot accept a client: {}", std::strerror(errno));
   loop_.unwatch(listener_->fd());
+  resume_accepting_soon();
+}
+
+void Sessions::resume_accepting_soon() {
   pause_timer_ = loop_.after(100ms, [this] {
     pause_timer_ = 0;
-    loop_.watch(listener_->fd(), EPOLLIN, [this](std::uint32_t) { accept_some(); });
+    if (!loop_.watch(listener_->fd(), EPOLLIN, [this](std::uint32_t) { accept_some(); })) {
+      resume_accepting_soon();  // the kernel has no memory for that either
+    }
   });
 }
 
@@ -91,6 +97,8 @@ void Sessions::admit(lib::UniqueFd fd) {
     close(oldest);
   }
   if (!loop_.watch(number, EPOLLIN | EPOLLRDHUP, [this, number](std::uint32_t) { read(number); })) {
+    why = std::string("the daemon cannot watch the connection: ") + std::strerror(errno);
+    reject(session, ErrorCode::system, why, true);
     return;
   }
   session.pending = pending_.insert(pending_.end(), number);
