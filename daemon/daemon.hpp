@@ -59,6 +59,7 @@ class Daemon {
   explicit Daemon(DaemonOptions options);
   bool open(const Config& config, std::string& why);
   bool open_memory(std::string& why);
+  bool open_commits(std::string& why);
   bool open_pool(const PoolConfig& config, std::string& why);
   bool open_socket(std::string& why);
   bool watch_signals(std::string& why);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <system_error>
 #include <unistd.h>
 
 #include <spdlog/spdlog.h>
@@ -91,7 +92,7 @@ bool Daemon::open_memory(std::string& why) {
   // Ids of clients that are gone stay in the ledger while a hand-off of theirs is under way.
   ledger_ = Ledger::create(*budget_, config_.limits.clients * 2, why);
   if (!ledger_) return false;
-  commits_ = std::make_unique<CommitThread>(topology_.nodes.size() > 1);
+  if (!open_commits(why)) return false;
   clients_ = std::make_unique<Clients>(*loop_, *ledger_, config_.limits.clients,
                                        [this](std::uint32_t id) { sessions_->client_gone(id); });
   for (const PoolConfig& pool : config_.pools) {
@@ -112,6 +113,19 @@ bool Daemon::open_memory(std::string& why) {
         for (const auto& service : services_) service->awake();
       });
   return true;
+}
+
+bool Daemon::open_commits(std::string& why) {
+  try {
+    commits_ = std::make_unique<CommitThread>(topology_.nodes.size() > 1);
+  } catch (const std::system_error& error) {
+    why = std::string("the thread that commits memory does not start: ") + error.what() +
+          "; raise the limit of processes (ulimit -u) or the cgroup's pids.max";
+    return false;
+  }
+  if (commits_->completion_fd() >= 0) return true;
+  why = "no eventfd for the thread that commits memory; raise the limit of open files (ulimit -n)";
+  return false;
 }
 
 bool Daemon::open_pool(const PoolConfig& config, std::string& why) {
