@@ -153,6 +153,7 @@ class Plan {
     plan_->hits.store(0);
     plan_->kind.store(static_cast<std::uint32_t>(fault.kind));
   }
+  bool was_met() const { return plan_->hits.load() > 0; }
   // Whether the call came that was to fail.
   bool disarm() {
     plan_->kind.store(0);
@@ -264,7 +265,10 @@ TEST_CASE("a daemon whose start meets a failing system call says why and ends, o
       CHECK_MESSAGE(hit, refused.what());
       CHECK_MESSAGE(refused.end.signal == 0, refused.what());
       CHECK_MESSAGE(refused.end.status > 0, refused.what());
-      CHECK_MESSAGE(refused.log.find(' ') != std::string::npos, refused.what());
+      const bool said = refused.log.find("cannot start: ") != std::string::npos ||
+                        refused.log.find("zeropoold.yaml: ") != std::string::npos;
+      CHECK_MESSAGE(said, refused.what());
+      CHECK_MESSAGE(refused.log.find("Bad file descriptor") == std::string::npos, refused.what());
     }
     return hit;
   });
@@ -284,6 +288,22 @@ TEST_CASE("a daemon at work survives each system call that fails, and serves as 
   });
   const End end = daemon.stop();
   CHECK_MESSAGE(end.well(), describe(end));
+}
+
+TEST_CASE("a daemon that can neither accept nor watch its socket for a while accepts again") {
+  Plan plan;
+  DaemonProcess daemon(kConfig, std::nullopt, plan.environment());
+  plan.arm({CallKind::kAccept, "accept4", EMFILE}, 1);
+  ChildProcess client([&](Link&) { use_pool(daemon, true); });
+  REQUIRE(eventually([&] { return plan.was_met(); }));
+  // It pauses, and nothing else is watched meanwhile.
+  plan.arm({CallKind::kEpollCtl, "epoll_ctl", ENOMEM}, 1);
+  REQUIRE(eventually([&] { return plan.was_met(); }));
+  plan.disarm();
+  const End end = client.wait(kHang);
+  INFO(client.failure());
+  CHECK_MESSAGE(end.well(), describe(end));
+  check_health(daemon);
 }
 
 TEST_CASE("a client whose system calls fail gets an error with a sentence, or what it asked for") {
