@@ -48,7 +48,7 @@ std::uint64_t defects(const lib::AuditReport& report) {
 std::uint64_t activity(const PoolMemory& memory, std::uint32_t ring) {
   PoolStatistics statistics;
   statistics.rings.resize(memory.plan().rings.size());
-  add_thread_counters(memory.view(), memory.plan(), statistics);
+  add_thread_counters(memory.view(), memory.plan(), published_records(memory), statistics);
   const RingStatistics& counted = statistics.rings[ring];
   return counted.gets() + counted.puts + counted.ring_claims + counted.released + counted.adopted;
 }

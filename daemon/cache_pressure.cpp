@@ -30,9 +30,7 @@ void CachePressure::relieve_everything() {
 }
 
 void CachePressure::set_limits(std::uint32_t ring, std::uint32_t limit) {
-  const std::uint32_t threads =
-      std::min(memory_.header().threads_published.load(std::memory_order_acquire),
-               memory_.plan().shape.thread_capacity);
+  const std::uint32_t threads = memory_.published().threads;
   for (std::uint32_t n = 0; n < threads; ++n) {
     lib::SharedThreadRecord& thread = memory_.view().thread(n);
     // A client that is closing keeps its limits at 0.

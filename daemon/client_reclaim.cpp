@@ -32,9 +32,7 @@ void free_thread(lib::SharedThreadRecord& thread, std::uint32_t ring_count) {
 }
 
 std::uint64_t free_threads(const PoolMemory& memory, std::uint32_t client) {
-  const std::uint32_t published =
-      std::min(memory.header().threads_published.load(std::memory_order_acquire),
-               memory.plan().shape.thread_capacity);
+  const std::uint32_t published = memory.published().threads;
   std::uint64_t freed = 0;
   for (std::uint32_t n = 0; n < published; ++n) {
     lib::SharedThreadRecord& thread = memory.view().thread(n);
@@ -47,9 +45,7 @@ std::uint64_t free_threads(const PoolMemory& memory, std::uint32_t client) {
 
 std::uint64_t free_orders(Pool& pool, std::uint32_t client) {
   const PoolMemory& memory = *pool.memory;
-  const std::uint32_t published =
-      std::min(memory.header().orders_published.load(std::memory_order_acquire),
-               memory.plan().shape.order_capacity);
+  const std::uint32_t published = memory.published().orders;
   std::uint64_t freed = 0;
   for (std::uint32_t n = 0; n < published; ++n) {
     std::atomic<std::uint64_t>& cell = memory.view().order(n).word;
@@ -65,12 +61,10 @@ std::uint64_t free_orders(Pool& pool, std::uint32_t client) {
 
 void free_shares_and_pins(const PoolMemory& memory, std::uint32_t client) {
   const lib::ControlPlan& plan = memory.plan();
-  const lib::ControlHeader& header = memory.header();
+  const TableCounts published = memory.published();
   std::byte* base = memory.view().base();
   const auto* shares = reinterpret_cast<lib::ShareCell<std::atomic>*>(base + plan.shares_offset);
-  const std::uint32_t share_count =
-      std::min(header.shares_published.load(std::memory_order_acquire), plan.shape.share_capacity);
-  for (std::uint32_t n = 0; n < share_count; ++n) {
+  for (std::uint32_t n = 0; n < published.shares; ++n) {
     auto& cell = const_cast<lib::ShareCell<std::atomic>&>(shares[n]);
     for (auto& holder : cell.holders) {
       std::uint64_t word = holder.load(kRelaxed);
@@ -82,9 +76,7 @@ void free_shares_and_pins(const PoolMemory& memory, std::uint32_t client) {
     }
   }
   auto* pins = reinterpret_cast<lib::PinCell<std::atomic>*>(base + plan.pins_offset);
-  const std::uint32_t pin_count =
-      std::min(header.pins_published.load(std::memory_order_acquire), plan.shape.pin_capacity);
-  for (std::uint32_t n = 0; n < pin_count; ++n) {
+  for (std::uint32_t n = 0; n < published.pins; ++n) {
     if (names(pins[n].owner.load(std::memory_order_acquire), client)) {
       pins[n].owner.store(0, std::memory_order_release);
     }

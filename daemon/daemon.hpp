@@ -67,6 +67,7 @@ class Daemon {
   bool make_room(std::string& why);
   bool open_memory(std::string& why);
   bool open_ledger(KeptDescriptors& kept, std::string& why);
+  bool open_commits(std::string& why);
   bool open_pool(const PoolConfig& config, std::string& why);
   bool serve_pool(std::unique_ptr<Pool> pool, lib::UniqueFd doorbell, std::string& why);
   MemoryServices memory_services();

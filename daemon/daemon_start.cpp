@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <system_error>
 #include <unistd.h>
 
 #include <spdlog/spdlog.h>
@@ -95,7 +96,7 @@ bool Daemon::open_memory(std::string& why) {
   budget_ = std::make_unique<Budget>(budget_bytes_);
   KeptDescriptors kept = store_->take();
   if (!open_ledger(kept, why)) return false;
-  commits_ = std::make_unique<CommitThread>(topology_.nodes.size() > 1);
+  if (!open_commits(why)) return false;
   clients_ = std::make_unique<Clients>(*loop_, *ledger_, *store_, config_.limits.clients,
                                        [this](std::uint32_t id) { sessions_->client_gone(id); });
   if (!restore_pools(kept, why)) return false;
@@ -140,6 +141,19 @@ bool Daemon::open_ledger(KeptDescriptors& kept, std::string& why) {
 
 MemoryServices Daemon::memory_services() {
   return MemoryServices{*budget_, *ledger_, *commits_, topology_, config_.pages.size};
+}
+
+bool Daemon::open_commits(std::string& why) {
+  try {
+    commits_ = std::make_unique<CommitThread>(topology_.nodes.size() > 1);
+  } catch (const std::system_error& error) {
+    why = std::string("the thread that commits memory does not start: ") + error.what() +
+          "; raise the limit of processes (ulimit -u) or the cgroup's pids.max";
+    return false;
+  }
+  if (commits_->completion_fd() >= 0) return true;
+  why = "no eventfd for the thread that commits memory; raise the limit of open files (ulimit -n)";
+  return false;
 }
 
 bool Daemon::open_pool(const PoolConfig& config, std::string& why) {

@@ -28,8 +28,7 @@ struct LeaseWatch::Work {
 
 std::uint64_t LeaseWatch::activity() const {
   const PoolMemory& memory = *pool_.memory;
-  const std::uint32_t threads = std::min(memory.header().threads_published.load(kRelaxed),
-                                         memory.plan().shape.thread_capacity);
+  const std::uint32_t threads = memory.published().threads;
   std::uint64_t sum = memory.header().orphans.load(kRelaxed);
   for (std::uint32_t n = 0; n < threads; ++n) {
     lib::SharedThreadRecord& thread = memory.view().thread(n);

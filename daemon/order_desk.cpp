@@ -25,11 +25,6 @@ constexpr std::uint64_t kGraceNs = 20'000'000;
 constexpr std::uint64_t kHoldersEveryNs = 100'000'000;
 constexpr std::chrono::nanoseconds kRetry = 100ms;
 
-std::uint32_t orders_published(const PoolMemory& memory) {
-  return std::min(memory.header().orders_published.load(std::memory_order_acquire),
-                  memory.plan().shape.order_capacity);
-}
-
 }  // namespace
 
 OrderDesk::OrderDesk(Pool& pool, OrderDeskHooks hooks)
@@ -40,7 +35,7 @@ OrderDesk::OrderDesk(Pool& pool, OrderDeskHooks hooks)
 
 bool OrderDesk::look() {
   const PoolMemory& memory = *pool_.memory;
-  const std::uint32_t published = orders_published(memory);
+  const std::uint32_t published = memory.published().orders;
   bool found = false;
   for (std::uint32_t first = 0; first < published; first += 64) {
     std::atomic<std::uint64_t>& hints = memory.view().order_hint_word(first);
@@ -58,7 +53,7 @@ bool OrderDesk::look() {
 }
 
 void OrderDesk::look_everywhere() {
-  const std::uint32_t published = orders_published(*pool_.memory);
+  const std::uint32_t published = pool_.memory->published().orders;
   for (std::uint32_t cell = 0; cell < published; ++cell) take_up(cell);
 }
 

@@ -21,6 +21,11 @@ lib::SharedRingView PoolMemory::ring(std::uint32_t number) const {
 std::uint32_t PoolMemory::ring_count() const {
   return static_cast<std::uint32_t>(state_->rings.size());
 }
+TableCounts PoolMemory::published() const {
+  const auto& tables = state_->tables;
+  return {tables[kThreads].published, tables[kOrders].published, tables[kShares].published,
+          tables[kPins].published};
+}
 int PoolMemory::control_fd() const { return state_->control_fd.get(); }
 int PoolMemory::data_fd(std::uint32_t arena) const { return state_->arenas[arena].fd.get(); }
 std::uint32_t PoolMemory::ledger_index() const { return state_->ledger_pool; }

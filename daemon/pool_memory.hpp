@@ -53,6 +53,14 @@ enum class GrowOutcome {
   kNodeFull,      // no memory (or no hugepages) on that node, or in our cgroup
 };
 
+// How many entries of the control segment's tables are there.
+struct TableCounts {
+  std::uint32_t threads = 0;
+  std::uint32_t orders = 0;
+  std::uint32_t shares = 0;
+  std::uint32_t pins = 0;
+};
+
 struct TrimReport {
   std::uint64_t extents = 0;
   std::uint64_t bytes = 0;
@@ -84,6 +92,8 @@ class PoolMemory {
   // counts.
   lib::SharedRingView ring(std::uint32_t number) const;
   std::uint32_t ring_count() const;
+  // The daemon's own count of what it has published: a look beyond, at the word of a client, would bring pages.
+  TableCounts published() const;
   int control_fd() const;
   int data_fd(std::uint32_t arena) const;
 

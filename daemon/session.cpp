@@ -19,6 +19,12 @@ constexpr std::chrono::nanoseconds kPatience = 5s;
 constexpr int kAcceptsPerRound = 16;
 constexpr int kMessagesPerRound = 8;
 
+// The kernel had no memory for it just now: the connection is whole, and what came waits in its queue.
+bool try_again_later(const lib::Received& message) {
+  return message.outcome == ReceiveOutcome::kBroken &&
+         (message.error == ENOMEM || message.error == ENOBUFS);
+}
+
 }  // namespace
 
 Sessions::Sessions(EventLoop& loop, SessionHooks hooks) : loop_(loop), hooks_(std::move(hooks)) {}
@@ -61,9 +67,15 @@ void Sessions::pause_accepting() {
   ++rejections_[lib::error_name(ErrorCode::system)];
   if (gate_.open(monotonic_ns())) spdlog::error("cannot accept a client: {}", std::strerror(errno));
   loop_.unwatch(listener_->fd());
+  resume_accepting_soon();
+}
+
+void Sessions::resume_accepting_soon() {
   pause_timer_ = loop_.after(100ms, [this] {
     pause_timer_ = 0;
-    loop_.watch(listener_->fd(), EPOLLIN, [this](std::uint32_t) { accept_some(); });
+    if (!loop_.watch(listener_->fd(), EPOLLIN, [this](std::uint32_t) { accept_some(); })) {
+      resume_accepting_soon();  // the kernel has no memory for that either
+    }
   });
 }
 
@@ -85,6 +97,8 @@ void Sessions::admit(lib::UniqueFd fd) {
     close(oldest);
   }
   if (!loop_.watch(number, EPOLLIN | EPOLLRDHUP, [this, number](std::uint32_t) { read(number); })) {
+    why = std::string("the daemon cannot watch the connection: ") + std::strerror(errno);
+    reject(session, ErrorCode::system, why, true);
     return;
   }
   session.pending = pending_.insert(pending_.end(), number);
@@ -97,7 +111,7 @@ void Sessions::read(int fd) {
     const auto found = sessions_.find(fd);
     if (found == sessions_.end()) return;
     lib::Received message = lib::receive_message(fd);
-    if (message.outcome == ReceiveOutcome::kNothingYet) return;
+    if (message.outcome == ReceiveOutcome::kNothingYet || try_again_later(message)) return;
     if (!handle(found->second, message)) {
       close(fd);
       return;

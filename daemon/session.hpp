@@ -60,6 +60,7 @@ class Sessions {
 
   void accept_some();
   void pause_accepting();
+  void resume_accepting_soon();
   void admit(lib::UniqueFd fd);
   void read(int fd);
   // False: the session is over.

@@ -28,7 +28,7 @@ void add_rings(const Pool& pool, PoolStatistics& statistics) {
   const PoolMemory& memory = *pool.memory;
   const lib::ControlPlan& plan = memory.plan();
   statistics.rings.resize(plan.rings.size());
-  add_thread_counters(memory.view(), plan, statistics);
+  add_thread_counters(memory.view(), plan, published_records(memory), statistics);
   for (std::uint32_t number = 0; number < statistics.rings.size(); ++number) {
     RingStatistics& ring = statistics.rings[number];
     const lib::RingPlan& ring_plan = plan.rings[number];

@@ -65,17 +65,19 @@ std::uint64_t RingStatistics::gets() const {
   return sum;
 }
 
-void add_thread_counters(const lib::ControlView& view, const lib::ControlPlan& plan,
-                         PoolStatistics& pool) {
-  const auto rings = static_cast<std::uint32_t>(std::min(pool.rings.size(), plan.rings.size()));
-  std::vector<std::uint32_t> cells(rings);
-  for (std::uint32_t ring = 0; ring < rings; ++ring) {
-    cells[ring] = std::min(view.descriptor(ring).cells_published.load(std::memory_order_acquire),
-                           plan.rings[ring].cell_capacity);
+PublishedRecords published_records(const PoolMemory& memory) {
+  PublishedRecords published{memory.published().threads, {}};
+  for (std::uint32_t ring = 0; ring < memory.ring_count(); ++ring) {
+    published.cells.push_back(memory.ring(ring).cell_bound());
   }
-  const std::uint32_t threads = std::min(
-      view.header().threads_published.load(std::memory_order_acquire), plan.shape.thread_capacity);
-  for (std::uint32_t number = 0; number < threads; ++number) {
+  return published;
+}
+
+void add_thread_counters(const lib::ControlView& view, const lib::ControlPlan& plan,
+                         const PublishedRecords& published, PoolStatistics& pool) {
+  const auto rings = static_cast<std::uint32_t>(
+      std::min({pool.rings.size(), plan.rings.size(), published.cells.size()}));
+  for (std::uint32_t number = 0; number < published.threads; ++number) {
     lib::SharedThreadRecord& thread = view.thread(number);
     const lib::OwnerWord owner{copy(thread.owner)};
     if (!owner.in_ring()) ++pool.threads;
@@ -88,7 +90,7 @@ void add_thread_counters(const lib::ControlView& view, const lib::ControlPlan& p
       add_counters(records[ring], pool.rings[ring]);
       if (owner.in_ring()) continue;
       pool.rings[ring].cached +=
-          cached_slots(view, plan.rings[ring], cells[ring], records[ring], owner);
+          cached_slots(view, plan.rings[ring], published.cells[ring], records[ring], owner);
     }
   }
 }

@@ -8,17 +8,26 @@
 // trapping.
 
 #include <cstdint>
+#include <vector>
 
+#include "daemon/pool_memory.hpp"
 #include "daemon/statistics.hpp"
 #include "zeropool/lib/control_plan.hpp"
 #include "zeropool/lib/control_view.hpp"
 
 namespace zeropool::daemon {
 
+// How much is there to look at, as the daemon knows it: the words in the segment are clients' to write.
+struct PublishedRecords {
+  std::uint32_t threads = 0;
+  std::vector<std::uint32_t> cells;  // by ring
+};
+PublishedRecords published_records(const PoolMemory& memory);
+
 // Adds every published thread record to `pool`, whose rings are those of the plan, in their order.
 // `cached` becomes what the records' magazines hold.
 void add_thread_counters(const lib::ControlView& view, const lib::ControlPlan& plan,
-                         PoolStatistics& pool);
+                         const PublishedRecords& published, PoolStatistics& pool);
 
 // What the states of one ring are derived from, besides its counters and `cached`.
 struct RingSupply {

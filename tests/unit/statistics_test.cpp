@@ -58,7 +58,9 @@ class Segment {
   PoolStatistics collect() {
     PoolStatistics pool;
     pool.rings.resize(plan.rings.size());
-    add_thread_counters(view, plan, pool);
+    PublishedRecords published{2, {}};
+    for (const lib::RingPlan& ring : plan.rings) published.cells.push_back(ring.cell_capacity);
+    add_thread_counters(view, plan, published, pool);
     return pool;
   }
 

@@ -22,6 +22,7 @@ using namespace std::chrono_literals;
 constexpr auto kStartLimit = 30s;
 constexpr auto kStopLimit = 10s;
 constexpr const char* kMetricsWords = "metrics at http://";
+constexpr const char* kNoMetricsWords = " metrics: ";
 
 std::string program_from(const char* variable) {
   const char* path = std::getenv(variable);
@@ -83,8 +84,9 @@ std::string ctl_program() { return program_from("ZEROPOOLCTL"); }
 
 void pause_briefly() { std::this_thread::sleep_for(1ms); }
 
-DaemonProcess::DaemonProcess(const std::string& config, std::optional<unsigned> user)
-    : user_(user) {
+DaemonProcess::DaemonProcess(const std::string& config, std::optional<unsigned> user,
+                             std::vector<std::pair<std::string, std::string>> environment)
+    : user_(user), environment_(std::move(environment)) {
   if (user && ::chown(folder().c_str(), *user, *user) != 0) {
     throw std::runtime_error("cannot give the folder to user " + std::to_string(*user));
   }
@@ -120,6 +122,7 @@ void DaemonProcess::start(const std::vector<std::string>& more) {
   options.arguments = {daemon_program(), "--config", config_path(), "--foreground"};
   options.arguments.insert(options.arguments.end(), more.begin(), more.end());
   options.environment = {{"NOTIFY_SOCKET", std::nullopt}, {"JOURNAL_STREAM", std::nullopt}};
+  for (const auto& [name, value] : environment_) options.environment.emplace_back(name, value);
   options.output = folder() + "/log";
   options.user = user_;
   program_ = std::make_unique<Program>(options);
@@ -137,11 +140,16 @@ void DaemonProcess::wait_until_it_answers() {
   const bool came = eventually(
       [&] {
         if (!alive()) return true;
-        return connects(socket()) && (!exports || !metrics_url().empty());
+        return connects(socket()) && (!exports || !metrics_url().empty() || cannot_export());
       },
       kStartLimit);
   if (came && alive()) return;
+  if (const std::optional<End> end = program_->ended()) throw DaemonRefused(*end, log());
   throw std::runtime_error("zeropoold did not come up; its log:\n" + log());
+}
+
+bool DaemonProcess::cannot_export() const {
+  return log().find(kNoMetricsWords) != std::string::npos;
 }
 
 void DaemonProcess::rewrite_config(const std::string& config) {

@@ -5,12 +5,14 @@
 // and its exporter on a free port of 127.0.0.1, unless the configuration says otherwise. It dies
 // with the thread that made it, and takes its folder with it.
 //
-// Errors: the constructor throws, with the daemon's log, when it does not come up.
+// Errors: the constructor throws, with the daemon's log, when it does not come up: DaemonRefused when it has ended.
 
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -31,10 +33,22 @@ struct HttpAnswer {
   std::string body;
 };
 
+// It ended before it answered.
+struct DaemonRefused : std::runtime_error {
+  DaemonRefused(End how, const std::string& its_log)
+      : std::runtime_error("zeropoold did not come up, it " + describe(how) + "; its log:\n" +
+                           its_log),
+        end(how),
+        log(its_log) {}
+  End end;
+  std::string log;
+};
+
 class DaemonProcess {
  public:
-  // `config` is YAML; keys `socket` and `metrics` are added where it has none.
-  explicit DaemonProcess(const std::string& config, std::optional<unsigned> user = std::nullopt);
+  // `config` is YAML; keys `socket` and `metrics` are added where it has none. `environment` is added to its own.
+  explicit DaemonProcess(const std::string& config, std::optional<unsigned> user = std::nullopt,
+                         std::vector<std::pair<std::string, std::string>> environment = {});
   ~DaemonProcess();
   DaemonProcess(const DaemonProcess&) = delete;
   DaemonProcess& operator=(const DaemonProcess&) = delete;
@@ -78,9 +92,11 @@ class DaemonProcess {
  private:
   void start(const std::vector<std::string>& more = {});
   void wait_until_it_answers();
+  bool cannot_export() const;
 
   TemporaryFolder folder_;
   std::optional<unsigned> user_;
+  std::vector<std::pair<std::string, std::string>> environment_;
   std::unique_ptr<Program> program_;
 };
 
