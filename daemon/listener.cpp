@@ -86,15 +86,7 @@ std::unique_ptr<Listener> Listener::open(const std::string& path, const SocketCo
       return nullptr;
     }
   }
-  // Under another name until it listens: who connects finds the old one, which refuses, or the new one.
-  const std::string fresh = path + ".new";
-  if (fresh.size() >= sizeof(address.sun_path)) {
-    why = "the socket path " + path + " is longer than " +
-          std::to_string(sizeof(address.sun_path) - 5) + " bytes";
-    return nullptr;
-  }
-  std::memcpy(address.sun_path, fresh.c_str(), fresh.size() + 1);
-  ::unlink(fresh.c_str());
+  ::unlink(path.c_str());  // of one that was killed
 
   lib::UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   // The mode of the socket is the file's when bound: nobody gets in before owner and mode are right.
@@ -103,20 +95,20 @@ std::unique_ptr<Listener> Listener::open(const std::string& path, const SocketCo
     why = failed("cannot bind the socket " + path);
     return nullptr;
   }
-  std::unique_ptr<Listener> listener(new Listener(fresh, std::move(fd)));
+  std::unique_ptr<Listener> listener(new Listener(path, std::move(fd)));
   if (!config.group.empty()) {
     gid_t group = 0;
     if (!find_group(config.group, group)) {
       why = "socket.group: there is no group '" + config.group + "'";
       return nullptr;
     }
-    if (::chown(fresh.c_str(), static_cast<uid_t>(-1), group) != 0) {
+    if (::chown(path.c_str(), static_cast<uid_t>(-1), group) != 0) {
       why = failed("cannot give " + path + " to the group '" + config.group + "'") +
             "; run as a member of it";
       return nullptr;
     }
   }
-  if (::chmod(fresh.c_str(), config.mode) != 0) {
+  if (::chmod(path.c_str(), config.mode) != 0) {
     why = failed("cannot chmod " + path);
     return nullptr;
   }
@@ -124,11 +116,6 @@ std::unique_ptr<Listener> Listener::open(const std::string& path, const SocketCo
     why = failed("cannot listen on " + path);
     return nullptr;
   }
-  if (::rename(fresh.c_str(), path.c_str()) != 0) {
-    why = failed("cannot put the socket at " + path);
-    return nullptr;
-  }
-  listener->path_ = path;
   return listener;
 }
 

@@ -116,13 +116,22 @@ lib::UniqueFd connect_socket(const std::string& path) {
 
 namespace {
 
-// A socket that refuses is a killed daemon's, or one's that is about to listen: it may be there in a moment. One that
-// is not there is nobody's.
+// A socket that refuses is a killed daemon's, or one's that is about to listen; none, where a daemon's lock lies, is one
+// that is being made: it may be there in a moment. A daemon that stopped in order leaves neither.
+bool may_come(const std::string& path) {
+  return errno == ECONNREFUSED ||
+         (errno == ENOENT && ::access((path + ".lock").c_str(), F_OK) == 0);
+}
+
 lib::UniqueFd connect_within(const std::string& path, std::int64_t patience_ns) {
   const std::int64_t begun = monotonic_ns();
   for (;;) {
     lib::UniqueFd socket = connect_socket(path);
-    if (socket || errno != ECONNREFUSED || monotonic_ns() - begun >= patience_ns) return socket;
+    if (socket || !may_come(path)) return socket;
+    if (monotonic_ns() - begun >= patience_ns) {
+      errno = ECONNREFUSED;
+      return socket;
+    }
     const timespec pause{0, kRetryNs};
     ::nanosleep(&pause, nullptr);
   }

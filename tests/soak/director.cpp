@@ -1,6 +1,7 @@
 #include "director.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <signal.h>
 #include <stdexcept>
@@ -122,9 +123,14 @@ void Director::kill_daemon() {
 
 // All that had attached to the daemon before must be this one's clients, the stopped ones too.
 void Director::count_forgotten() {
+  // Read before the daemon is asked: one that attaches meanwhile is no client of before.
+  std::array<std::uint32_t, kClients> ids{};
+  for (std::size_t p = 0; p < kClients; ++p) {
+    ids[p] = board_->clients[p].client_id.load(kRelaxed);
+  }
   const nlohmann::json document = daemon_.ctl_json({"clients"});
   for (std::size_t p = 0; p < kClients; ++p) {
-    const std::uint32_t id = board_->clients[p].client_id.load(kRelaxed);
+    const std::uint32_t id = ids[p];
     if (id == 0) continue;
     const pid_t pid = places_[p].client->pid();
     const auto& known = document["clients"];
