@@ -1,19 +1,13 @@
 // A daemon that kills itself before its n-th shared store, while it reclaims, grows and grants, trims, and attaches.
 // After each kill its clients go on with their caches and the ring, the audit is exact, and reclaim, run (again) by
-// the words alone, frees what the dead had. That a new daemon takes over is tested elsewhere.
+// the words alone, frees what the dead had. A new daemon that takes over: daemon_restart_points_test.cpp.
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
-#include <fcntl.h>
 #include <functional>
 #include <memory>
-#include <new>
-#include <optional>
 #include <signal.h>
 #include <string>
-#include <sys/mman.h>
-#include <thread>
 #include <unistd.h>
 
 #include <doctest/doctest.h>
@@ -21,11 +15,7 @@
 #include <zeropool/lib/reclaim.hpp>
 #include <zeropool/zeropool.hpp>
 
-#include "tests/crash/points/crash_points.hpp"
-#include "tests/integration/support/child_process.hpp"
-#include "tests/integration/support/daemon_process.hpp"
-#include "tests/integration/support/segment_view.hpp"
-#include "tests/integration/support/survivor.hpp"
+#include "tests/crash/points/daemon_scene.hpp"
 
 using namespace std::chrono_literals;
 using namespace zeropool::testing;
@@ -34,80 +24,11 @@ namespace lib = zeropool::lib;
 
 namespace {
 
-constexpr std::size_t kBytes = 64 * 1024;
-constexpr std::size_t kHeld = 40;  // by the survivor, from the start
-
-constexpr const char* kConfig = R"(budget: 16MiB
-limits: {clients: 64, threads: 16}
-metrics: {listen: []}
-pages: {size: [4KiB]}
-pools:
-  frames:
-    classes: [64KiB]
-    thread_cache: 2MiB
-    wait: {timeout: 5s, orders: 64}
-    handoff: {lease: 60s}
-)";
-
-// The words that the daemon counts in, in a file that it finds by its environment.
-class PointsFile {
- public:
-  PointsFile() {
-    const std::string path = folder_.path() + "/points";
-    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    expect(fd >= 0 && ::ftruncate(fd, 4096) == 0, path);
-    void* memory = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    ::close(fd);
-    expect(memory != MAP_FAILED, path);
-    points_ = ::new (memory) CrashPoints();
-    ::setenv(kCrashPointsFile, path.c_str(), 1);
-    ::setenv("ZEROPOOLD", std::getenv("ZEROPOOLD_CRASH_POINTS"), 1);
-  }
-  CrashPoints* operator->() const { return points_; }
-
- private:
-  TemporaryFolder folder_;
-  CrashPoints* points_ = nullptr;
-};
-
-PointsFile& points() {
-  static PointsFile the_points;
-  return the_points;
-}
-
-// A daemon, a survivor, and somebody else.
-struct Scene {
-  Scene() : survivor(open(), kBytes) {
-    for (std::size_t i = 0; i < kHeld; ++i)
-      expect(survivor.keep(survivor.pool().get(kBytes)), "get");
-    segment.emplace();
-  }
-  zeropool::Pool open() const {
-    auto pool = daemon.open();
-    expect(static_cast<bool>(pool), pool.error().sentence);
-    return *pool;
-  }
-
-  DaemonProcess daemon{kConfig};
-  Survivor survivor;
-  std::optional<SegmentView> segment;
-  std::unique_ptr<ChildProcess> other;
-  std::uint32_t client = 0;  // the other's
-};
-
 struct DaemonWork {
   std::function<void(Scene&)> prepare;
   std::function<void(Scene&)> start;    // gives the daemon its work
   std::function<bool(Scene&)> is_done;  // it has done it
 };
-
-std::string text(const lib::AuditReport& sum) {
-  return std::to_string(sum.slots) + " slots: " + std::to_string(sum.free) + " free, " +
-         std::to_string(sum.cached) + " cached, " + std::to_string(sum.held) + " held, " +
-         std::to_string(sum.in_transit) + " in transit, " + std::to_string(sum.daemon) +
-         " the daemon's, " + std::to_string(sum.lost) + " lost, " + std::to_string(sum.doubled) +
-         " doubled, " + std::to_string(sum.broken) + " broken";
-}
 
 bool drains(const SegmentView& segment) {
   return segment.control().descriptor(0).drain_end.load() != 0;
@@ -192,20 +113,6 @@ void sweep(const DaemonWork& work, std::uint64_t least_kills) {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
   MESSAGE(kills << " kills in " << took.count() << " s");
   CHECK(kills >= least_kills);
-}
-
-// The other: holds, caches, and has something in transit to itself.
-void start_holder(Scene& scene) {
-  scene.other = std::make_unique<ChildProcess>([&](Link& parent) {
-    zeropool::Pool pool = scene.open();
-    std::vector<zeropool::Buffer> held;
-    for (int i = 0; i < 20; ++i) held.push_back(pool.get(kBytes));
-    held.resize(18);
-    std::move(held.back()).release(pool.client_id());
-    parent.send(pool.client_id());
-    ::pause();
-  });
-  scene.client = scene.other->link().receive<std::uint32_t>();
 }
 
 }  // namespace

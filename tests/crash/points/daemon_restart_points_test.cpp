@@ -1,0 +1,125 @@
+// A daemon that is killed while it takes up what the one before it left, before its n-th store, is followed by one that
+// takes it up; and so is one that is killed while it grows and grants, or trims.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <signal.h>
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include "tests/crash/points/daemon_scene.hpp"
+
+using namespace std::chrono_literals;
+using namespace zeropool::testing;
+
+namespace {
+
+constexpr std::uint64_t kMostKills = 120;  // of one sweep: every n where there are fewer stores
+
+// A daemon runs. The survivor has what it had, everybody else is gone, every slot can be had once, and the budget
+// counts what is there.
+void check_taken_up(Scene& scene, const std::string& where) {
+  CHECK_MESSAGE(scene.survivor.held() >= kHeld, where);
+  CHECK_MESSAGE(scene.survivor.intact(), where << ": a slot in two hands");
+  CHECK_MESSAGE(eventually([&] { return scene.daemon.clients() == 1; }), where);
+  scene.survivor.fill_pool(20ms);
+  CHECK_MESSAGE(scene.survivor.intact(), where << ": a slot in two hands");
+  const nlohmann::json all = scene.daemon.audit();
+  for (const char* count : {"lost", "doubled", "broken", "in_transit", "free"}) {
+    CHECK_MESSAGE(all[count] == 0, where << ": " << count << " " << all.dump());
+  }
+  CHECK_MESSAGE(all["held"] == scene.survivor.held(), where << ": " << all.dump());
+  // 16 MiB less metadata: nothing of it is stuck in extents that nobody counts.
+  CHECK_MESSAGE(scene.survivor.held() * kBytes >= 12 << 20, where << ": " << scene.survivor.held());
+  CHECK_MESSAGE(scene.survivor.held() * kBytes <= 16 << 20, where << ": " << scene.survivor.held());
+  scene.survivor.put_all();
+}
+
+// False: it came up before its n-th store.
+bool dies_at_start(Scene& scene, std::uint64_t n) {
+  points()->arm(n);
+  bool died = false;
+  try {
+    scene.daemon.start_again();
+  } catch (const DaemonRefused& refused) {
+    died = refused.end.signal == SIGKILL;
+    CHECK_MESSAGE(died, refused.what());
+  }
+  points()->disarm();
+  // It may have come up and died at a store after that.
+  if (!died && scene.daemon.ctl({"status"}).exit_code != 0) {
+    died = eventually([&] { return !scene.daemon.alive(); });
+  }
+  return died;
+}
+
+void leave_much(Scene& scene) {
+  start_holder(scene);
+  scene.daemon.kill9();
+  scene.other->kill();
+}
+
+}  // namespace
+
+TEST_CASE("a daemon killed while it takes up what was left is followed by one that does") {
+  points()->disarm();
+  std::uint64_t stores = 0;
+  {
+    Scene scene;
+    leave_much(scene);
+    CHECK_FALSE(dies_at_start(scene, CrashPoints::kJustCount));
+    stores = points()->count();
+    check_taken_up(scene, "never killed");
+  }
+  REQUIRE(stores > 200);
+  const std::uint64_t stride = std::max<std::uint64_t>(1, stores / kMostKills);
+  std::uint64_t kills = 0;
+  for (std::uint64_t n = 1; n < stores; n += stride) {
+    Scene scene;
+    leave_much(scene);
+    const std::string where = "before store " + std::to_string(n) + " of a take-up";
+    if (dies_at_start(scene, n)) {
+      ++kills;
+      // Once more, soon after: what is half taken up is taken up again.
+      if (dies_at_start(scene, n / 2 + 1)) ++kills;
+      if (!scene.daemon.alive()) scene.daemon.start_again();
+    }
+    check_taken_up(scene, where);
+  }
+  MESSAGE(kills << " kills, " << stores << " stores in a take-up");
+  CHECK(kills >= 60);
+}
+
+TEST_CASE(
+    "a daemon killed while it trims, or grows and grants, is followed by one that takes it up") {
+  std::uint64_t kills = 0;
+  for (const bool trims : {true, false}) {
+    for (std::uint64_t n = 1; n < 420; n += 7) {
+      points()->disarm();
+      Scene scene;
+      if (trims) {
+        scene.survivor.fill_pool(20ms);
+        scene.survivor.put(scene.survivor.held() - kHeld);
+      }
+      points()->arm(n);
+      if (trims) {
+        scene.daemon.ctl({"trim"});
+      } else {
+        for (int i = 0; i < 100 && scene.daemon.alive(); ++i) {
+          scene.survivor.keep(scene.survivor.pool().get(kBytes, 5ms));
+        }
+      }
+      points()->disarm();
+      if (scene.daemon.alive())
+        scene.daemon.kill9();
+      else
+        ++kills;
+      scene.daemon.start_again();
+      check_taken_up(scene, (trims ? "trim, " : "grow, ") + std::to_string(n));
+    }
+  }
+  MESSAGE(kills << " kills");
+  CHECK(kills >= 60);
+}
