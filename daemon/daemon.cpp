@@ -35,7 +35,14 @@ Daemon::~Daemon() {
 std::unique_ptr<Daemon> Daemon::start(DaemonOptions options, const Config& config,
                                       std::string& why) {
   std::unique_ptr<Daemon> daemon(new Daemon(std::move(options)));
-  if (!daemon->open(config, why)) return nullptr;
+  if (!daemon->open(config, why)) {
+    // What this start made is nobody's; what it found stays kept for the next one.
+    if (daemon->fresh_) {
+      daemon->store_->forget("ledger");
+      daemon->store_->end();
+    }
+    return nullptr;
+  }
   return daemon;
 }
 

@@ -102,6 +102,7 @@ class Daemon {
   std::string socket_path_;
 
   bool handing_over_ = false;
+  bool fresh_ = false;  // nothing was left by a daemon before
   lib::UniqueFd inherited_listener_;
 
   std::optional<InstanceLock> lock_;

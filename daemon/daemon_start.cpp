@@ -128,6 +128,7 @@ bool Daemon::open_memory(std::string& why) {
 
 bool Daemon::open_ledger(KeptDescriptors& kept, std::string& why) {
   const auto before = kept.find("ledger");
+  fresh_ = before == kept.end();
   if (before != kept.end()) {
     ledger_ = Ledger::adopt(*budget_, std::move(before->second), why);
   } else {

@@ -233,6 +233,34 @@ TEST_CASE("a daemon that is stopped in order leaves nothing to the next one") {
   CHECK(daemon.audit()["held"] == 0);
 }
 
+TEST_CASE(
+    "a start that fails leaves no holder where nothing was kept, and the kept where something "
+    "was") {
+  const TemporaryFolder folder;
+  const std::string socket = folder.path() + "/z.sock";
+  write_file(folder.path() + "/bad.yaml",
+             "socket: {path: " + socket + ", group: no-such-group}\nmetrics: {listen: []}\n");
+  ProgramOptions options;
+  options.arguments = {daemon_program(), "--config", folder.path() + "/bad.yaml"};
+  CHECK(run_command(options).exit_code == 1);
+  struct stat info {};
+  CHECK(eventually([&] { return ::stat((socket + ".holder").c_str(), &info) != 0; }));
+
+  DaemonProcess daemon(kConfig);
+  auto pool = daemon.open("frames");
+  REQUIRE(pool);
+  Buffer held = pool->get(4096);
+  write_pattern(held, 3, 4096);
+  daemon.kill9();
+  write_file(folder.path() + "/bad.yaml", "socket: {path: " + daemon.socket() +
+                                              ", group: no-such-group}\nmetrics: {listen: []}\n");
+  CHECK(run_command(options).exit_code == 1);
+  daemon.start_again();
+  CHECK(daemon.clients() == 1);
+  CHECK(daemon.audit()["held"] == 1);
+  CHECK(has_pattern(held, 3, 4096));
+}
+
 TEST_CASE("a pool that is taken out of the configuration lives on for its clients") {
   DaemonProcess daemon(kConfig);
   auto pool = daemon.open("other");
