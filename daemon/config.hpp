@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "daemon/config_units.hpp"
+#include "zeropool/lib/control_header.hpp"
 
 namespace zeropool::daemon {
 
@@ -64,7 +65,7 @@ struct WaitConfig {
   bool operator==(const WaitConfig&) const = default;
 };
 
-enum class Placement { kLocal, kLocalOnly, kInterleave };
+using lib::Placement;
 enum class Scrub { kNever, kOnUserChange, kAlways };
 
 // Names only: whether they exist is looked up where they are resolved.

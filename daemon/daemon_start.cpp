@@ -46,10 +46,6 @@ std::uint32_t thread_records(const LimitsConfig& limits) {
 
 // Keys that are understood and kept, and that this version does nothing with: nobody shall rely on them.
 void say_what_has_no_effect(const PoolConfig& pool) {
-  if (pool.placement != Placement::kLocal) {
-    spdlog::warn("pool '{}': placement has no effect yet: buffers are local, else nearest",
-                 pool.name);
-  }
   if (pool.scrub != Scrub::kNever) {
     spdlog::info("pool '{}': scrub has no effect yet: a buffer shows what its last holder wrote",
                  pool.name);

@@ -136,14 +136,19 @@ OrderDesk::Attempt OrderDesk::attempt(Order& order, bool others_wait, bool may_g
     bool coming = true;
     for (const lib::OrderItem item : order.items) {
       const std::vector<std::uint32_t> rings = rings_for(pool_, order, item.cls());
+      const bool exact = others_wait || order.starved;
       std::uint64_t missing = item.count();
-      for (const std::uint32_t ring : rings) {
-        if (missing == 0) break;
-        missing -= std::min(missing, claim.take(ring, missing, others_wait || order.starved));
+      missing -= std::min(missing, claim.take(rings.front(), missing, exact));
+      if (missing == 0) continue;
+      // Memory that is to be had on the wished node goes before free slots of others, and those before memory that
+      // others must give up (docs/numa.md).
+      const bool soon = may_grow && comes_soon(rings.front(), missing);
+      for (std::size_t i = 1; i < rings.size() && !soon && missing > 0; ++i) {
+        missing -= std::min(missing, claim.take(rings[i], missing, exact));
       }
       if (missing == 0) continue;
       covered = false;
-      coming = may_grow && round == 0 && grow(rings, missing) && coming;
+      coming = (soon || (may_grow && round == 0 && grow(rings, missing))) && coming;
     }
     pool_.counters.repairs += claim.repairs();
     if (covered) return hand_over(order, claim) ? Attempt::kDone : Attempt::kWaits;
@@ -153,6 +158,11 @@ OrderDesk::Attempt OrderDesk::attempt(Order& order, bool others_wait, bool may_g
     if (order.starved) press(order);
   }
   return Attempt::kWaits;
+}
+
+bool OrderDesk::comes_soon(std::uint32_t ring, std::uint64_t slots) {
+  const GrowOutcome outcome = pool_.memory->grow(ring, slots);
+  return outcome == GrowOutcome::kStarted || outcome == GrowOutcome::kUnderWay;
 }
 
 bool OrderDesk::grow(const std::vector<std::uint32_t>& rings, std::uint64_t slots) {

@@ -55,6 +55,8 @@ class OrderDesk {
 
   void take_up(std::uint32_t cell);
   Attempt attempt(Order& order, bool others_wait, bool may_grow);
+  // Whether the ring grows, or grows already, from what budget and node have left.
+  bool comes_soon(std::uint32_t ring, std::uint64_t slots);
   bool grow(const std::vector<std::uint32_t>& rings, std::uint64_t slots);
   GrowOutcome grow_ring(std::uint32_t ring, std::uint64_t slots);
   bool hand_over(const Order& order, OrderClaim& claim);

@@ -205,7 +205,7 @@ void PoolMemory::State::write_policy(const PoolConfig& config, std::uint64_t lim
   constexpr auto kPlain = std::memory_order_relaxed;
   lib::ControlHeader& header = view.header();
   header.scrub = static_cast<std::uint32_t>(config.scrub);
-  header.placement = static_cast<std::uint32_t>(config.placement);
+  header.placement = config.placement;
   header.wait_timeout_ns.store(static_cast<std::uint64_t>(config.wait.timeout.count()), kPlain);
   header.lease_ns.store(static_cast<std::uint64_t>(config.handoff_lease.count()), kPlain);
   header.client_quota_bytes.store(config.client_quota_bytes.value_or(0), kPlain);

@@ -13,10 +13,6 @@ namespace {
 // watermark.
 constexpr std::uint64_t kSpeculativePart = 4;
 
-// RingDescriptor::low.
-constexpr std::uint32_t kRaised = 1;
-constexpr std::uint32_t kMuted = 2;
-
 }  // namespace
 
 void PoolMemory::State::top_up() {
@@ -31,13 +27,13 @@ void PoolMemory::State::top_up() {
       std::erase_if(slots, [&](std::uint32_t slot) { return !is_publishable(ring, slot); });
       put_in_ring(ring, slots);
     }
-    // 2: raised before, and nothing could be done; clients do not ring for it until something can.
+    // Raised before, and nothing could be done: clients do not ring for it until something can.
     std::atomic<std::uint32_t>& low = view.descriptor(ring).low;
     const bool possible = allowance >= plan.rings[ring].extent_bytes;
     const std::uint32_t wish = low.load(std::memory_order_acquire);
-    const bool raised = wish == kRaised;
+    const bool raised = wish == lib::kLowFillUp;
     if (raised) low.store(0, std::memory_order_release);
-    if (wish > kRaised && possible) low.store(0, std::memory_order_release);
+    if (wish > lib::kLowFillUp && possible) low.store(0, std::memory_order_release);
     state.demanded = state.demanded || raised;
     if (!state.demanded) continue;
     const std::uint64_t class_bytes = plan.rings[ring].class_bytes;
@@ -49,7 +45,7 @@ void PoolMemory::State::top_up() {
     const std::uint64_t before = services.budget.snapshot(*account).committed_bytes;
     const GrowOutcome outcome = grow(ring, slots, allowance);
     if (raised && outcome != GrowOutcome::kStarted && outcome != GrowOutcome::kUnderWay) {
-      low.store(kMuted, std::memory_order_release);
+      low.store(lib::kLowNothingToDo, std::memory_order_release);
     }
     const std::uint64_t after = services.budget.snapshot(*account).committed_bytes;
     allowance -= std::min(allowance, after > before ? after - before : 0);

@@ -95,6 +95,7 @@ void take_up(Attachment& attachment, Attached&& attached) noexcept {
                                  std::memory_order_relaxed);
   const std::byte* base = attachment.control.data();
   attachment.pool_tag = header.pool_tag;
+  attachment.placement = header.placement;
   attachment.class_count = header.class_count;
   const auto* arenas = reinterpret_cast<const lib::ArenaEntry*>(base + header.arenas_offset);
   attachment.arenas.assign(arenas, arenas + header.arena_count);

@@ -66,6 +66,7 @@ struct Attachment : zeropool::v1::detail::PoolState {
   std::vector<RingSetup> rings;
   std::vector<lib::ArenaEntry> arenas;
   std::vector<lib::CpuEntry> cpus;
+  lib::Placement placement = lib::Placement::kLocal;
   std::uint32_t class_count = 0;
   std::uint32_t pool_tag = 0;
   std::uint32_t most_rings = 0;  // ever: an inherited Buffer may carry an old ring number

@@ -23,6 +23,17 @@ zp_buffer make_buffer(Attachment& attachment, std::uint32_t ring, std::uint32_t 
                    static_cast<std::uint32_t>(bytes)};
 }
 
+// One slot without an order, for who would wait for the rest of a batch otherwise.
+bool take_now(Attachment& attachment, Access& access, std::uint32_t cls, Taken& taken) noexcept {
+  Wish wish;
+  wish_of(attachment, access.cache(), kAnyNode, wish);
+  if (take_there(attachment, access, cls, wish.arena, taken)) return true;
+  const std::uint32_t ring = wish.arena * attachment.class_count + cls;
+  return !wish.only && attachment.arenas.size() > 1 &&
+         nothing_to_come(attachment, ring, monotonic_ns()) &&
+         take_elsewhere(attachment, access, cls, wish.arena, taken);
+}
+
 // Takes for one size as many as come without waiting; counts them.
 std::size_t take_run(Attachment& attachment, Access& access, std::uint32_t cls, std::size_t bytes,
                      std::size_t count, zp_buffer* buffers) noexcept {
@@ -30,9 +41,9 @@ std::size_t take_run(Attachment& attachment, Access& access, std::uint32_t cls, 
   std::size_t taken = 0;
   std::uint32_t slots[lib::kMaxMagazineSlots];
   lib::Mark marks[lib::kMaxMagazineSlots];
-  const std::uint32_t ring = home_ring(attachment, access.cache(), cls);
   Source source = Source::kOwn;
   while (taken < count) {
+    const std::uint32_t ring = home_ring(attachment, access.cache(), cls);
     const auto wanted =
         static_cast<std::uint32_t>(std::min<std::size_t>(count - taken, lib::kMaxMagazineSlots));
     const std::uint32_t got = ops.take_many(ring, wanted, slots, marks);
@@ -46,7 +57,8 @@ std::size_t take_run(Attachment& attachment, Access& access, std::uint32_t cls, 
     if (got > 0 && got == wanted) continue;
     // The rest by the general way: it refills, drops damaged entries, and looks on other nodes.
     Taken one;
-    if (!take_near(attachment, access, cls, kAnyNode, one)) break;
+    choose_home(access);
+    if (!take_now(attachment, access, cls, one)) break;
     buffers[taken++] = make_buffer(attachment, one.ring, one.slot, one.mark, bytes);
     source = Source::kClaimed;
   }
@@ -121,7 +133,8 @@ int get_batch(Attachment& attachment, const std::size_t* bytes, std::size_t coun
       for (; filled < count; ++filled) {
         Taken one;
         const std::uint32_t cls = attachment.lookup.class_of(bytes[filled]);
-        if (!take_near(attachment, access, cls, kAnyNode, one)) break;
+        choose_home(access);
+        if (!take_now(attachment, access, cls, one)) break;
         buffers[filled] = make_buffer(attachment, one.ring, one.slot, one.mark, bytes[filled]);
       }
       if (filled == count) return 0;
@@ -131,7 +144,8 @@ int get_batch(Attachment& attachment, const std::size_t* bytes, std::size_t coun
       arena = access.cache().arena;
     }
     Order order(attachment);
-    const int code = order.place(wants, arena, 0, deadline);
+    const bool only = attachment.placement == lib::Placement::kLocalOnly;
+    const int code = order.place(wants, arena, only ? lib::kOrderOneNode : 0, deadline);
     Access access(attachment);
     if (access.code() != 0) return access.code();
     if (code != 0) {
@@ -147,6 +161,7 @@ int get_batch(Attachment& attachment, const std::size_t* bytes, std::size_t coun
         if (buffers[i].data != nullptr || attachment.lookup.class_of(bytes[i]) != cls) continue;
         buffers[i] = make_buffer(attachment, ring, slot, mark, bytes[i]);
         ++granted;
+        count_granted(attachment, access, ring, arena);
         return;
       }
     });

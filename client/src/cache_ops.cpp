@@ -51,12 +51,35 @@ void CacheOps::follow_thread() noexcept {
   if (cpu < 0 || static_cast<std::size_t>(cpu) >= attachment_.cpus.size()) return;
   const lib::CpuEntry here = attachment_.cpus[static_cast<std::size_t>(cpu)];
   cache_.domain = here.domain < attachment_.header().domain_count ? here.domain : 0;
-  if (here.arena == cache_.arena || here.arena >= attachment_.arenas.size()) return;
+  if (here.arena == cache_.arena || here.arena >= attachment_.arenas.size() || interleaves()) {
+    return;
+  }
   for (std::uint32_t c = 0; c < attachment_.class_count; ++c)
     flush(cache_.arena * attachment_.class_count + c);
-  cache_.arena = here.arena;
-  cache_.hot.record->home_arena.store(here.arena, std::memory_order_relaxed);
-  cache_.hot.home = cache_.hot.rings + std::size_t{here.arena} * attachment_.class_count;
+  make_home(here.arena);
+}
+
+void CacheOps::settle(std::uint32_t thread_number) noexcept {
+  follow_thread();
+  if (interleaves()) {
+    make_home(thread_number % static_cast<std::uint32_t>(attachment_.arenas.size()));
+  }
+}
+
+void CacheOps::next_home() noexcept {
+  if (interleaves()) {
+    make_home((cache_.arena + 1) % static_cast<std::uint32_t>(attachment_.arenas.size()));
+  }
+}
+
+bool CacheOps::interleaves() const noexcept {
+  return attachment_.placement == lib::Placement::kInterleave;
+}
+
+void CacheOps::make_home(std::uint32_t arena) noexcept {
+  cache_.arena = arena;
+  cache_.hot.record->home_arena.store(arena, std::memory_order_relaxed);
+  cache_.hot.home = cache_.hot.rings + std::size_t{arena} * attachment_.class_count;
 }
 
 // A number in the record is 1 + the pool-wide one.
@@ -121,10 +144,10 @@ void CacheOps::count_claim(std::uint32_t ring, const lib::ClaimStats& stats,
   if (claimed) count_up(rec.ring_claims);
   if (stats.contention != 0) count_up(rec.contention, stats.contention);
   if (!stats.low) return;
-  // 0: nobody has asked yet. 1: asked. 2: the daemon can do nothing now.
+  // Asked already, or the daemon can do nothing now.
   std::atomic<std::uint32_t>& low = setup(ring).descriptor->low;
   if (low.load(std::memory_order_relaxed) != 0) return;
-  low.store(1, std::memory_order_relaxed);
+  low.store(lib::kLowFillUp, std::memory_order_relaxed);
   attachment_.header().rings_low.store(1, std::memory_order_release);  // after `low`
   ring_doorbell();
 }

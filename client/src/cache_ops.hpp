@@ -30,8 +30,12 @@ class CacheOps {
   // Opens the busy bracket; answers a steal first.
   void begin() noexcept;
   void end() noexcept;
+  // A new thread's home: where it runs, or, of a pool that interleaves, another arena than its neighbours'.
+  void settle(std::uint32_t thread_number) noexcept;
   // Takes notice of where the thread runs now; caches of the node it left go home.
   void follow_thread() noexcept;
+  // Of a pool that interleaves: the next arena's turn. A thread keeps what it cached of the others.
+  void next_home() noexcept;
 
   RingCache& ring(std::uint32_t number) noexcept { return cache_.hot.rings[number]; }
   lib::SharedRingRecord& record(std::uint32_t number) noexcept { return *ring(number).record; }
@@ -86,6 +90,8 @@ class CacheOps {
   bool push_spare(std::uint32_t ring, std::uint32_t number) noexcept;
   void release(std::uint32_t ring, std::uint32_t number) noexcept;
   void count_claim(std::uint32_t ring, const lib::ClaimStats& stats, bool claimed) noexcept;
+  bool interleaves() const noexcept;
+  void make_home(std::uint32_t arena) noexcept;
   std::uint32_t local_number(std::uint32_t ring, std::uint32_t stored) noexcept;
   void answer_steal() noexcept;
   void forget_magazines() noexcept;

@@ -170,7 +170,7 @@ ClientCache* make_cache(Attachment& attachment, OwnThread* thread) noexcept {
   set_up_rings(attachment, *cache);
   cache->hot.home = cache->hot.rings;
   cache->arena = 0;
-  CacheOps(attachment, *cache).follow_thread();
+  CacheOps(attachment, *cache).settle(number);
   attachment.caches.push_back(cache);
   if (thread != nullptr) {
     thread->hot.caches[attachment.index].store(&cache->hot, std::memory_order_relaxed);

@@ -1,5 +1,5 @@
-// Gets that the loaded magazine did not serve: the thread's other magazines, the ring, other nodes' rings, and
-// then an order.
+// Gets that the loaded magazine did not serve: the thread's other magazines, the ring, an order, and other nodes'
+// rings, in the order that placement.hpp says.
 
 #include "get.hpp"
 
@@ -21,26 +21,41 @@ std::uint32_t home_ring(const Attachment& attachment, const ClientCache& cache,
   return cache.arena * attachment.class_count + cls;
 }
 
-bool take_near(Attachment& attachment, Access& access, std::uint32_t cls, std::uint32_t node,
-               Taken& taken) noexcept {
+void choose_home(Access& access) noexcept {
+  access.ops().follow_thread();
+  access.ops().next_home();
+}
+
+bool take_there(Attachment& attachment, Access& access, std::uint32_t cls, std::uint32_t arena,
+                Taken& taken) noexcept {
+  const std::uint32_t ring = arena * attachment.class_count + cls;
   CacheOps& ops = access.ops();
-  ops.follow_thread();
-  const std::uint32_t arena_count = static_cast<std::uint32_t>(attachment.arenas.size());
-  const lib::ArenaEntry& home = attachment.arenas[access.cache().arena];
+  Source source = Source::kOwn;
+  if (!ops.take(ring, taken.slot, taken.mark, source)) return false;
+  taken.ring = ring;
+  lib::SharedRingRecord& record = ops.record(ring);
+  count_up(source == Source::kOwn ? record.tls_hits : record.shared_hits);
+  return true;
+}
+
+bool take_elsewhere(Attachment& attachment, Access& access, std::uint32_t cls, std::uint32_t arena,
+                    Taken& taken) noexcept {
+  const auto arena_count = static_cast<std::uint32_t>(attachment.arenas.size());
   for (std::uint32_t i = 0; i < arena_count; ++i) {
-    const std::uint32_t arena = home.order[i];
-    if (arena >= arena_count) continue;
-    if (node != kAnyNode && attachment.arenas[arena].node != node) continue;
-    const std::uint32_t ring = arena * attachment.class_count + cls;
-    Source source = Source::kOwn;
-    if (!ops.take(ring, taken.slot, taken.mark, source)) continue;
-    taken.ring = ring;
-    lib::SharedRingRecord& record = ops.record(ring);
-    count_up(source == Source::kOwn ? record.tls_hits : record.shared_hits);
-    if (i != 0) count_up(record.remote_gets);
+    const std::uint32_t other = attachment.arenas[arena].order[i];
+    if (other >= arena_count || other == arena) continue;
+    if (!take_there(attachment, access, cls, other, taken)) continue;
+    count_up(access.ops().record(taken.ring).remote_gets);
     return true;
   }
   return false;
+}
+
+void count_granted(const Attachment& attachment, Access& access, std::uint32_t ring,
+                   std::uint32_t wished_arena) noexcept {
+  if (attachment.rings[ring].arena != wished_arena) {
+    count_up(access.ops().record(ring).remote_gets);
+  }
 }
 
 void count_failure(Access& access, std::uint32_t ring, ErrorCode code) noexcept {
@@ -98,42 +113,43 @@ int get_one(Attachment& attachment, std::size_t bytes, std::int64_t timeout_ns, 
   for (bool first = true;; first = false) {
     OrderWants wants;
     wants.count[cls] = 1;
-    std::uint32_t arena = 0;
+    Wish wish;
     {
       Access access(attachment);
       if (access.code() != 0) return access.code();
-      if (take_near(attachment, access, cls, node, taken)) return 0;
-      arena = access.cache().arena;
-      if (timeout_ns == detail::kNeverWait) {
-        count_failure(access, home_ring(attachment, access.cache(), cls), ErrorCode::would_wait);
+      choose_home(access);
+      if (const int code = wish_of(attachment, access.cache(), node, wish); code != 0) return code;
+      if (take_there(attachment, access, cls, wish.arena, taken)) return 0;
+      const std::uint32_t ring = wish.arena * attachment.class_count + cls;
+      const bool never_waits = timeout_ns == detail::kNeverWait;
+      if (!wish.only && attachment.arenas.size() > 1 &&
+          (never_waits || nothing_to_come(attachment, ring, monotonic_ns())) &&
+          take_elsewhere(attachment, access, cls, wish.arena, taken)) {
+        return 0;
+      }
+      if (never_waits) {
+        count_failure(access, ring, ErrorCode::would_wait);
         return would_wait(attachment);
       }
     }
-    std::uint32_t flags = 0;
-    if (node != kAnyNode) {
-      std::uint32_t a = 0;
-      while (a < attachment.arenas.size() && attachment.arenas[a].node != node) ++a;
-      if (a == attachment.arenas.size()) {
-        return fail(
-            ErrorCode::invalid_argument,
-            "pool " + attachment.wish.pool_name + " has no memory on node " + std::to_string(node));
-      }
-      arena = a;
-      flags = lib::kOrderOneNode;
-    }
     if (first) deadline = deadline_of(attachment, timeout_ns);
     Order order(attachment);
-    const int code = order.place(wants, arena, flags, deadline);
+    const int code = order.place(wants, wish.arena, wish.only ? lib::kOrderOneNode : 0, deadline);
     Access access(attachment);
     if (access.code() != 0) return access.code();
     if (code != 0) {
-      count_failure(access, arena * attachment.class_count + cls, static_cast<ErrorCode>(code));
+      // Put meanwhile, or on a node that was not looked at because zeropoold was about to answer.
+      if (take_there(attachment, access, cls, wish.arena, taken)) return 0;
+      if (!wish.only && take_elsewhere(attachment, access, cls, wish.arena, taken)) return 0;
+      count_failure(access, wish.arena * attachment.class_count + cls,
+                    static_cast<ErrorCode>(code));
       return code;
     }
     bool got = false;
     order.accept(access.ops(), wants, [&](std::uint32_t ring, std::uint32_t slot, lib::Mark mark) {
       taken = Taken{ring, slot, mark};
       got = true;
+      count_granted(attachment, access, ring, wish.arena);
     });
     if (got) return 0;
     // Every entry granted was damaged and dropped: ask again.

@@ -10,10 +10,9 @@
 
 #include "access.hpp"
 #include "attachment.hpp"
+#include "placement.hpp"
 
 namespace zeropool::client {
-
-inline constexpr std::uint32_t kAnyNode = UINT32_MAX;
 
 struct Taken {
   std::uint32_t ring = 0;
@@ -24,9 +23,17 @@ struct Taken {
 // 0 or an error code. timeout_ns: detail::kWaitAsPool, detail::kNeverWait, or so long.
 int get_one(Attachment& attachment, std::size_t bytes, std::int64_t timeout_ns, std::uint32_t node,
             Taken& taken) noexcept;
-// From what the thread owns or can claim, nearest node first. Counts the hit.
-bool take_near(Attachment& attachment, Access& access, std::uint32_t cls, std::uint32_t node,
-               Taken& taken) noexcept;
+// Where the thread's next slots should come from, by the pool's placement.
+void choose_home(Access& access) noexcept;
+// From what the thread owns or can claim of that arena, without waiting. Counts the hit.
+bool take_there(Attachment& attachment, Access& access, std::uint32_t cls, std::uint32_t arena,
+                Taken& taken) noexcept;
+// The same from the other arenas, nearest to that one first.
+bool take_elsewhere(Attachment& attachment, Access& access, std::uint32_t cls, std::uint32_t arena,
+                    Taken& taken) noexcept;
+// What came by an order, counted as remote where it is.
+void count_granted(const Attachment& attachment, Access& access, std::uint32_t ring,
+                   std::uint32_t wished_arena) noexcept;
 
 std::uint32_t home_ring(const Attachment& attachment, const ClientCache& cache,
                         std::uint32_t cls) noexcept;

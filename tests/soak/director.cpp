@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 #include <signal.h>
+#include <sstream>
 #include <stdexcept>
 #include <time.h>
 #include <utility>
@@ -121,6 +122,20 @@ void Director::kill_daemon() {
   count_forgotten();
 }
 
+// What zeropoold and the one before it logged about a client.
+std::string Director::logged_about(std::uint32_t id) const {
+  const std::string word = "client " + std::to_string(id) + " ";
+  std::string lines;
+  for (const std::string& log : {daemon_.log_before(), daemon_.log()}) {
+    std::istringstream text(log);
+    for (std::string line; std::getline(text, line);) {
+      if (line.find(word) != std::string::npos) lines += line + "\n";
+    }
+    lines += "--\n";
+  }
+  return lines;
+}
+
 // All that had attached to the daemon before must be this one's clients, the stopped ones too.
 void Director::count_forgotten() {
   // Read before the daemon is asked: one that attaches meanwhile is no client of before.
@@ -139,8 +154,9 @@ void Director::count_forgotten() {
       continue;
     }
     ++forgotten_;
-    std::fprintf(stderr, "soak: zeropoold does not know client %u (pid %d) after its restart\n", id,
-                 pid);
+    std::fprintf(stderr,
+                 "soak: zeropoold does not know client %u (pid %d) after its restart; logged:\n%s",
+                 id, pid, logged_about(id).c_str());
   }
 }
 

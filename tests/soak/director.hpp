@@ -66,6 +66,7 @@ class Director {
   void resume_client(std::size_t place);
   void kill_daemon();
   void count_forgotten();
+  std::string logged_about(std::uint32_t id) const;
   void load();
   void end_clients();
   SoakResult count();

@@ -95,13 +95,18 @@ DaemonProcess::DaemonProcess(const std::string& config, std::optional<unsigned> 
 }
 
 void DaemonProcess::start_again() {
-  write_file(folder() + "/log", "");  // its port is another one
+  put_log_aside();  // its port is another one
   start();
+}
+
+void DaemonProcess::put_log_aside() {
+  write_file(folder() + "/log.before", log());
+  write_file(folder() + "/log", "");
 }
 
 void DaemonProcess::take_over() {
   std::unique_ptr<Program> before = std::move(program_);
-  write_file(folder() + "/log", "");
+  put_log_aside();
   start({"--take-over"});
   const End end = before->finish(kStopLimit);
   if (!end.well()) throw std::runtime_error("the daemon before did not make room in order");

@@ -58,6 +58,8 @@ class DaemonProcess {
   std::string socket() const { return folder() + "/zeropoold.sock"; }
   std::string config_path() const { return folder() + "/zeropoold.yaml"; }
   std::string log() const { return read_file(folder() + "/log"); }
+  // Of the one before start_again() or take_over().
+  std::string log_before() const { return read_file(folder() + "/log.before"); }
   bool alive() { return !program_->ended().has_value(); }
 
   // "http://127.0.0.1:PORT/metrics"
@@ -90,6 +92,7 @@ class DaemonProcess {
   Result<Pool> open(const std::string& pool = "") const { return Pool::open(pool, options()); }
 
  private:
+  void put_log_aside();
   void start(const std::vector<std::string>& more = {});
   void wait_until_it_answers();
   bool cannot_export() const;

@@ -24,6 +24,9 @@ enum class PageKind : std::uint32_t {
   kSmall4KiB = 3
 };
 
+// Where a pool's buffers come from; docs/numa.md.
+enum class Placement : std::uint32_t { kLocal = 0, kLocalOnly = 1, kInterleave = 2 };
+
 struct alignas(kSmallPage) ControlHeader {
   // Identity.
   std::uint64_t magic;
@@ -48,7 +51,7 @@ struct alignas(kSmallPage) ControlHeader {
   std::uint32_t share_capacity;
   std::uint32_t pin_capacity;
   std::uint32_t scrub;
-  std::uint32_t placement;
+  Placement placement;
   std::uint32_t reserved0;
 
   // Where the tables are.
@@ -141,9 +144,13 @@ struct alignas(kCacheLine) RingDescriptor {
   std::atomic<std::uint32_t> spare_limit;  // a new thread's RingRecord::spare_limit
 
   // Raised by clients.
-  alignas(kCacheLine)
-      std::atomic<std::uint32_t> low;  // 1: fill me up; 2: noted, nothing can be done now
+  alignas(kCacheLine) std::atomic<std::uint32_t> low;  // kLow...
 };
+
+// RingDescriptor::low. Raised by clients to kLowFillUp; the daemon answers with 0, or with kLowNothingToDo: clients then
+// do not ask again, and look on other nodes at once.
+inline constexpr std::uint32_t kLowFillUp = 1;
+inline constexpr std::uint32_t kLowNothingToDo = 2;
 
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free);
