@@ -32,7 +32,8 @@ json arenas_of(const PoolStatistics& pool) {
   for (const ArenaStatistics& arena : pool.arenas) {
     arenas.push_back({{"node", arena.node},
                       {"page_size", page_size_word(arena.page_kind)},
-                      {"committed_bytes", arena.committed_bytes}});
+                      {"committed_bytes", arena.committed_bytes},
+                      {"misplaced_bytes", arena.misplaced_bytes}});
   }
   return arenas;
 }

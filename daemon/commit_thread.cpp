@@ -41,6 +41,7 @@ CommitThread::CommitThread(bool bind_nodes, MemoryGuard guard)
       guard_(std::move(guard)),
       completion_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       bound_node_(kUnbound),
+      refused_node_(kUnbound),
       thread_(start_without_signals([this] { work(); })) {}
 
 CommitThread::~CommitThread() {
@@ -147,24 +148,38 @@ void CommitThread::work() {
 
 CommitResult CommitThread::run(const CommitJob& job) {
   if (job.kind == CommitKind::kPunch) return punch_range(job.range);
-  bind(job.range.node);
+  if (const int error = bind(job.range.node); error != 0) {
+    return {CommitOutcome::kNodeFull, error};
+  }
   return commit_range(job.range, guard_);
 }
 
-// mbind does nothing for hugetlb: the policy of the committing thread decides.
-void CommitThread::bind(std::uint32_t node) {
-  if (!bind_nodes_ || bind_refused_ || node == bound_node_ || node >= kMostNodes) return;
+// mbind does nothing for hugetlb: the policy of the committing thread decides. 0, or an errno: then nothing may be
+// committed, it would come from the node bound before.
+int CommitThread::bind(std::uint32_t node) {
+  if (!bind_nodes_ || bind_refused_ || node == bound_node_ || node >= kMostNodes) return 0;
   std::array<unsigned long, kMostNodes / kWordBits> mask{};
   mask[node / kWordBits] = 1UL << (node % kWordBits);
   if (::set_mempolicy(MPOL_BIND, mask.data(), kMostNodes + 1) == 0) {
     bound_node_ = node;
-    return;
+    refused_node_ = kUnbound;
+    return 0;
   }
-  // Containers without CAP_SYS_NICE may filter the call: the kernel then places by where this
-  // thread runs.
-  bind_refused_ = errno == EPERM || errno == ENOSYS;
-  spdlog::warn("set_mempolicy(MPOL_BIND, node {}) failed: {}; memory may come from another node",
-               node, std::strerror(errno));
+  const int error = errno;
+  // Containers without CAP_SYS_NICE may filter the call: the kernel then places by where this thread runs.
+  if (error == EPERM || error == ENOSYS) {
+    bind_refused_ = true;
+    spdlog::warn("set_mempolicy is not allowed here ({}): memory may come from any node; see misplaced_bytes",
+                 std::strerror(error));
+    return 0;
+  }
+  // Taken offline, or out of this cpuset, since the start.
+  if (refused_node_ != node) {
+    spdlog::warn("set_mempolicy(MPOL_BIND, node {}) failed: {}; nothing is committed there", node,
+                 std::strerror(error));
+  }
+  refused_node_ = node;
+  return error;
 }
 
 void CommitThread::ring() noexcept {

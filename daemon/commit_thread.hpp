@@ -68,13 +68,14 @@ class CommitThread {
 
   void work();
   CommitResult run(const CommitJob& job);
-  void bind(std::uint32_t node);
+  int bind(std::uint32_t node);
   void ring() noexcept;
 
   const bool bind_nodes_;
   MemoryGuard guard_;
   lib::UniqueFd completion_fd_;
   std::uint32_t bound_node_;  // the thread's own
+  std::uint32_t refused_node_;  // the last that could not be bound to, and was said so
   bool bind_refused_ = false;
 
   std::mutex mutex_;

@@ -63,6 +63,11 @@ bool Daemon::open(const Config& config, std::string& why) {
   total_memory_bytes_ = memory.total_bytes;
   usable_memory_bytes_ = memory.usable_bytes;
   topology_ = lib::read_topology();
+  for (const std::uint32_t node : lib::keep_to_allowed_nodes(topology_)) {
+    spdlog::warn("node {} has memory, and this process may not use it (its cpuset, or NUMAPolicy): no pool has an "
+                 "arena there",
+                 node);
+  }
   config_ = fix_limit_max(config, usable_memory_bytes_);
   budget_bytes_ = config_.budget_bytes(usable_memory_bytes_);
   socket_path_ = config_.socket.path.empty() ? lib::default_listen_path() : config_.socket.path;

@@ -148,6 +148,7 @@ void PoolMemory::State::extent_done(std::uint32_t ring, std::uint32_t extent,
     set_extent_state(ring, extent, ExtentState::kPublished);
     arena.committed_bytes += bytes;
     arena.refused = false;
+    verify_after_growth(ring, extent);
     publish_extent(ring, extent);
   } else {
     set_extent_state(ring, extent, ExtentState::kAbsent);

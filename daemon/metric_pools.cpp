@@ -51,6 +51,14 @@ void add_memory(MetricSheet& sheet, const Pools& pools) {
                     arena.committed_bytes);
     }
   }
+  MetricSheet::Family misplaced = sheet.gauge(
+      "misplaced_bytes", "Committed memory that lies on another node than asked for, by samples.");
+  for (const PoolStatistics& pool : pools) {
+    for (const ArenaStatistics& arena : pool.arenas) {
+      misplaced.set(with(pool_labels(pool), "node", std::to_string(arena.node)),
+                    arena.misplaced_bytes);
+    }
+  }
   each_pool(sheet.gauge("metadata_bytes", "Committed for the pool's control segment."), pools,
             &PoolStatistics::metadata_bytes);
   each_pool(sheet.gauge("pool_limit_bytes", "The most that the pool may commit."), pools,

@@ -114,9 +114,14 @@ class PoolMemory {
   // bounded piece of work: to release all that can be, call it until it reports none.
   TrimReport trim(std::uint64_t wanted_bytes, std::uint32_t except_ring);
 
+  // Looks where some pages of up to `extents` extents lie, others at each call. Nothing on a machine of one node.
+  void verify_placement(std::uint32_t extents);
+
   // The account that its bytes are charged to.
   PoolAccount& account();
   std::uint64_t committed_bytes(std::uint32_t arena) const;     // data only
+  // Of those, on another node than asked for: by samples, right after each commit and by verify_placement().
+  std::uint64_t misplaced_bytes(std::uint32_t arena) const;
   std::uint64_t metadata_bytes() const;                         // control segment
   std::uint64_t published_slots(std::uint32_t ring) const;      // exact: slots handed to the ring
   std::uint64_t free_slots_estimate(std::uint32_t ring) const;  // by the hints, in whole magazines

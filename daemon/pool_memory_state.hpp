@@ -8,6 +8,7 @@
 //   publish.cpp       slots into the ring
 //   trim.cpp          slots out of the ring, extents out
 //   watermarks.cpp    ahead of demand
+//   verify_placement.cpp  on which node pages really lie
 //
 // Thread safety: the loop thread's.
 // Invariants:
@@ -81,6 +82,13 @@ struct ArenaState {
   std::uint64_t committed_bytes = 0;
   std::chrono::steady_clock::time_point full_until{};  // its node refused: no new try before
   bool refused = false;                                // since the last commit that it allowed
+  // By the last look at each extent, by its number in the ledger; and their sum.
+  std::map<std::uint64_t, std::uint64_t> misplaced;
+  std::uint64_t misplaced_bytes = 0;
+  bool said_misplaced = false;
+
+  // Returns what it was.
+  std::uint64_t forget_misplaced(std::uint64_t number);
 };
 
 struct PoolMemory::State {
@@ -146,6 +154,11 @@ struct PoolMemory::State {
   bool is_withdrawn(std::uint32_t ring, std::uint32_t extent) const;
   bool punch_extent(std::uint32_t ring, std::uint32_t extent);
 
+  // verify_placement.cpp
+  void verify_extent(std::uint32_t ring, std::uint32_t extent, std::uint32_t looks);
+  void verify_after_growth(std::uint32_t ring, std::uint32_t extent);
+  void verify_some(std::uint32_t extents);
+
   // watermarks.cpp
   void top_up();
   std::uint64_t free_slots(std::uint32_t ring) const;
@@ -176,6 +189,9 @@ struct PoolMemory::State {
   std::uint64_t trims = 0;
   std::uint64_t trimmed_bytes = 0;
   std::map<std::pair<PageSize, PageSize>, std::uint64_t> page_fallbacks;
+  std::uint32_t verify_ring = 0;  // what verify_some looks at next
+  std::uint32_t verify_next = 0;
+  std::uint64_t look_number = 0;
   std::vector<std::string> notes;
   std::chrono::steady_clock::time_point next_table_look{};
   std::function<void(std::uint32_t)> published;

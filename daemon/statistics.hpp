@@ -43,6 +43,7 @@ struct ArenaStatistics {
   std::uint32_t node = 0;
   lib::PageKind page_kind = lib::PageKind::kSmall4KiB;
   std::uint64_t committed_bytes = 0;
+  std::uint64_t misplaced_bytes = 0;
 };
 
 struct PoolStatistics {

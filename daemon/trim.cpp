@@ -218,7 +218,9 @@ bool PoolMemory::State::punch_extent(std::uint32_t ring, std::uint32_t extent) {
     return false;  // stays punching
   set_extent_state(ring, extent, ExtentState::kAbsent);
   state.lowest_absent = std::min(state.lowest_absent, extent);
-  arenas[plan.rings[ring].arena].committed_bytes -= bytes;
+  ArenaState& arena = arenas[plan.rings[ring].arena];
+  arena.committed_bytes -= bytes;
+  arena.forget_misplaced(state.first_extent + extent);
   refund(bytes);
   return true;
 }

@@ -144,6 +144,26 @@ std::vector<std::uint32_t> Topology::memory_nodes_by_distance(std::uint32_t node
   return order;
 }
 
+std::vector<std::uint32_t> keep_to_allowed_nodes(Topology& topology, const std::string& status) {
+  std::vector<std::uint32_t> forbidden;
+  std::ifstream file(status);
+  for (std::string line; std::getline(file, line);) {
+    constexpr const char* kKey = "Mems_allowed_list:";
+    if (line.rfind(kKey, 0) != 0) continue;
+    const std::size_t at = line.find_first_of("0123456789");
+    if (at == std::string::npos) break;
+    const std::vector<std::uint32_t> allowed = parse_cpu_list(line.substr(at));
+    for (Topology::Node& node : topology.nodes) {
+      if (!node.has_memory || std::find(allowed.begin(), allowed.end(), node.id) != allowed.end())
+        continue;
+      node.has_memory = false;
+      forbidden.push_back(node.id);
+    }
+    break;
+  }
+  return forbidden;
+}
+
 Topology read_topology(const std::string& root) {
   Topology topology;
   std::vector<std::uint32_t> possible = parse_cpu_list(read_line(root + "/cpu/possible"));

@@ -33,6 +33,11 @@ struct Topology {
 
 Topology read_topology(const std::string& root = "/sys/devices/system");
 
+// Nodes that this process may take memory from (Mems_allowed_list of a status file): the others count as without.
+// Returns the ids of those that have memory and may not be used.
+std::vector<std::uint32_t> keep_to_allowed_nodes(Topology& topology,
+                                                 const std::string& status = "/proc/self/status");
+
 // "0-3,8" -> {0, 1, 2, 3, 8}; stops at what it does not understand.
 std::vector<std::uint32_t> parse_cpu_list(const std::string& text);
 
