@@ -96,6 +96,7 @@ ClientHolding holding_of(const std::vector<ClientHolding>& holdings, std::uint32
 json audit_counts(const lib::AuditReport& report) {
   return {{"slots", report.slots},
           {"free", report.free},
+          {"cold", report.cold},
           {"cached", report.cached},
           {"held", report.held},
           {"in_transit", report.in_transit},
@@ -193,7 +194,13 @@ json trim_document(const std::vector<TrimmedPool>& pools) {
   return {{"extents", sum.extents}, {"bytes", sum.bytes}, {"pools", std::move(list)}};
 }
 
-json audit_document(const std::vector<AuditedRing>& rings) {
+json audit_document(const std::vector<AuditedRing>& rings, const std::vector<AuditedPool>& pools) {
+  json of_pools = json::array();
+  for (const AuditedPool& pool : pools) {
+    of_pools.push_back({{"name", pool.pool},
+                        {"stray_bytes", pool.strays.bytes},
+                        {"punched_stray_bytes", pool.strays.punched_bytes}});
+  }
   json list = json::array();
   lib::AuditReport sum;
   bool in_motion = false;
@@ -212,6 +219,7 @@ json audit_document(const std::vector<AuditedRing>& rings) {
   return {{"clean", sum.clean()},
           {"in_motion", in_motion},
           {"sum", audit_counts(sum)},
+          {"pools", std::move(of_pools)},
           {"rings", std::move(list)}};
 }
 

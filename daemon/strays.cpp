@@ -6,7 +6,7 @@
 // Invariants:
 //   Y1  Only holes are punched: extents whose state is Absent (begin_extent writes Committing before the commit thread
 //       hears of it, and this thread writes both), the gaps between regions, and what lies behind a table's requested
-//       bytes. What is committed, or being committed, is never in one of them.
+//       bytes up to the next table. What is committed, or being committed, is never in one of them.
 // Crash safety: a punch of a hole can be done again.
 
 #include <algorithm>
@@ -128,19 +128,25 @@ ByteRange PoolMemory::State::next_hole(std::uint32_t arena, std::uint64_t from) 
 
 // The same of the control segment: behind what was asked for of each table.
 ByteRange PoolMemory::State::next_table_hole(std::uint64_t from) const {
-  ByteRange hole{plan.segment_bytes, plan.segment_bytes};
-  const auto look = [&](const CommittedPrefix& table) {
-    const std::uint64_t begin = std::max(from, table.offset + table.requested_bytes);
-    const std::uint64_t end = table.offset + table.capacity_bytes;
-    if (begin < end && begin < hole.begin) hole = {begin, end};
+  std::vector<ByteRange> asked;
+  const auto add = [&](const CommittedPrefix& table) {
+    if (table.requested_bytes == 0) return;
+    asked.push_back({table.offset, table.offset + table.requested_bytes});
   };
-  look(fixed);
-  for (const StepTable& table : tables) look(table.prefix);
+  add(fixed);
+  for (const StepTable& table : tables) add(table.prefix);
   for (const RingState& ring : rings) {
-    look(ring.words);
-    look(ring.cells);
+    add(ring.words);
+    add(ring.cells);
   }
-  return hole;
+  std::sort(asked.begin(), asked.end(),
+            [](const ByteRange& a, const ByteRange& b) { return a.begin < b.begin; });
+  for (const ByteRange& table : asked) {
+    if (table.end <= from) continue;
+    if (table.begin > from) return {from, table.begin};
+    from = table.end;
+  }
+  return {from, plan.segment_bytes};
 }
 
 }  // namespace zeropool::daemon
