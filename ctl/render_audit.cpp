@@ -11,9 +11,9 @@ namespace {
 
 // The document's free slots are all that lie in the ring; here those set aside have a column of their own, so that
 // the columns up to LOST sum to SLOTS.
-constexpr const char* kCounts[] = {"cold",        "cached", "held",     "in_transit", "shared",
-                                   "quarantined", "daemon", "orphaned", "lost",       "doubled",
-                                   "broken"};
+constexpr const char* kCounts[] = {"cold",   "cached",      "held",   "in_transit",
+                                   "shared", "quarantined", "daemon", "orphaned",
+                                   "lost",   "doubled",     "broken"};
 
 std::vector<std::string> counts_of(std::vector<std::string> cells, const nlohmann::json& counts) {
   const std::uint64_t free = number_at(counts, "free");

@@ -94,18 +94,12 @@ ClientHolding holding_of(const std::vector<ClientHolding>& holdings, std::uint32
 }
 
 json audit_counts(const lib::AuditReport& report) {
-  return {{"slots", report.slots},
-          {"free", report.free},
-          {"cold", report.cold},
-          {"cached", report.cached},
-          {"held", report.held},
-          {"in_transit", report.in_transit},
-          {"shared", report.shared},
-          {"quarantined", report.quarantined},
-          {"daemon", report.daemon},
-          {"orphaned", report.orphaned},
-          {"lost", report.lost},
-          {"doubled", report.doubled},
+  return {{"slots", report.slots},   {"free", report.free},
+          {"cold", report.cold},     {"cached", report.cached},
+          {"held", report.held},     {"in_transit", report.in_transit},
+          {"shared", report.shared}, {"quarantined", report.quarantined},
+          {"daemon", report.daemon}, {"orphaned", report.orphaned},
+          {"lost", report.lost},     {"doubled", report.doubled},
           {"broken", report.broken}};
 }
 

@@ -115,8 +115,8 @@ void AuditWatch::end_pass() {
 
 // G6
 bool AuditWatch::outlived(lib::Withheld kind, std::uint32_t index, std::uint64_t word) {
-  const std::uint64_t key = (std::uint64_t{ring_} << 33) |
-                            (static_cast<std::uint64_t>(kind) << 32) | index;
+  const std::uint64_t key =
+      (std::uint64_t{ring_} << 33) | (static_cast<std::uint64_t>(kind) << 32) | index;
   const auto known = withheld_.find(key);
   if (known == withheld_.end() && withheld_.size() >= kMostWithheld) return pool_.clients.empty();
   FirstSeen& seen = known == withheld_.end() ? withheld_[key] : known->second;

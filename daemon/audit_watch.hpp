@@ -68,7 +68,7 @@ class AuditWatch {
   ClientIds known_;
   std::uint64_t oldest_attach_ns_ = 0;  // of those attached; the largest number: there is none
   std::uint64_t now_ns_ = 0;
-  std::uint32_t ring_ = lib::kNone;  // kNone: no pass is under way
+  std::uint32_t ring_ = lib::kNone;            // kNone: no pass is under way
   std::vector<std::uint32_t> first_suspects_;  // by ring: where the next pass takes them up
   lib::RingFindings pass_findings_;
   bool quiet_ = false;            // no client was attached since the pass began

@@ -134,10 +134,11 @@ class PoolMemory {
 
   // The account that its bytes are charged to.
   PoolAccount& account();
-  std::uint64_t committed_bytes(std::uint32_t arena) const;     // data only
-  std::uint64_t metadata_bytes() const;                         // control segment
-  std::uint64_t published_slots(std::uint32_t ring) const;      // exact: slots handed to the ring
-  bool in_service(std::uint32_t ring, std::uint32_t slot) const;  // handed to the ring; else the daemon has it
+  std::uint64_t committed_bytes(std::uint32_t arena) const;  // data only
+  std::uint64_t metadata_bytes() const;                      // control segment
+  std::uint64_t published_slots(std::uint32_t ring) const;   // exact: slots handed to the ring
+  bool in_service(std::uint32_t ring,
+                  std::uint32_t slot) const;  // handed to the ring; else the daemon has it
   std::uint64_t free_slots_estimate(std::uint32_t ring) const;  // by the hints, in whole magazines
   std::uint64_t cold_slots_estimate(std::uint32_t ring) const;
   std::uint64_t trims() const;

@@ -88,7 +88,7 @@ struct ArenaState {
   lib::UniqueFd fd;
   lib::Mapping mapping;
   std::uint64_t committed_bytes = 0;
-  std::uint64_t committing_bytes = 0;  // with the commit thread
+  std::uint64_t committing_bytes = 0;                  // with the commit thread
   std::chrono::steady_clock::time_point full_until{};  // its node refused: no new try before
   bool refused = false;                                // since the last commit that it allowed
 };

@@ -47,9 +47,9 @@ void PoolMemory::State::punch_strays(std::uint64_t now_ns, std::uint64_t deadlin
     look_at_segment(segment, stray_searches[a], now_ns, deadline_ns, report);
     report.searching = report.searching || arenas[a].committing_bytes > 0;
   }
-  look_at_segment({control_fd.get(), plan.segment_bytes, metadata_bytes, lib::kNone,
-                   "the control segment"},
-                  stray_searches.back(), now_ns, deadline_ns, report);
+  look_at_segment(
+      {control_fd.get(), plan.segment_bytes, metadata_bytes, lib::kNone, "the control segment"},
+      stray_searches.back(), now_ns, deadline_ns, report);
 }
 
 void PoolMemory::State::look_at_segment(const Segment& segment, StraySearch& search,
@@ -66,9 +66,8 @@ void PoolMemory::State::look_at_segment(const Segment& segment, StraySearch& sea
   bool at_end = false;
   // At least one piece, whatever the time: every look gets further.
   do {
-    const ByteRange hole = segment.arena == lib::kNone
-                               ? next_table_hole(search.cursor)
-                               : next_hole(segment.arena, search.cursor);
+    const ByteRange hole = segment.arena == lib::kNone ? next_table_hole(search.cursor)
+                                                       : next_hole(segment.arena, search.cursor);
     at_end = hole.begin >= segment.bytes;
     if (at_end) break;
     CommitRange range;
@@ -90,7 +89,8 @@ void PoolMemory::State::look_at_segment(const Segment& segment, StraySearch& sea
     report.searching = true;
   } else {
     // From the start again; more and more seldom where nothing can be punched (pages that a device holds).
-    search.fruitless = search.punched_bytes > 0 ? 0 : std::min(search.fruitless + 1, kMostDoublings);
+    search.fruitless =
+        search.punched_bytes > 0 ? 0 : std::min(search.fruitless + 1, kMostDoublings);
     search.not_before_ns = now_ns + (search.fruitless == 0 ? 0 : kFirstWaitNs << search.fruitless);
     search.cursor = 0;
     search.punched_bytes = 0;
@@ -115,8 +115,7 @@ ByteRange PoolMemory::State::next_hole(std::uint32_t arena, std::uint64_t from) 
       from = std::max(from, region.region_offset + region.extent_count * region.extent_bytes);
       continue;
     }
-    const std::uint64_t begin =
-        std::max(from, region.region_offset + extent * region.extent_bytes);
+    const std::uint64_t begin = std::max(from, region.region_offset + extent * region.extent_bytes);
     while (extent < region.extent_count && is_absent() &&
            region.region_offset + extent * region.extent_bytes < begin + kPieceBytes) {
       ++extent;

@@ -88,12 +88,14 @@ std::uint64_t counter(const DaemonProcess& daemon, const char* name) {
 
 std::size_t times(const std::string& text, const std::string& part) {
   std::size_t count = 0;
-  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1))
+    ++count;
   return count;
 }
 
 // Magazines of the ring, each with a few slots, made this client's: what it writes there meets nobody at work.
-std::vector<std::uint32_t> claim_some(lib::SharedRingView& view, lib::OwnerWord me, std::size_t many) {
+std::vector<std::uint32_t> claim_some(lib::SharedRingView& view, lib::OwnerWord me,
+                                      std::size_t many) {
   lib::SharedBatchRing ring(view);
   std::vector<std::uint32_t> cells;
   for (std::uint32_t cell = 0; cell < view.cell_bound() && cells.size() < many; ++cell) {
@@ -118,7 +120,8 @@ std::uint64_t switches(pid_t pid) {
 
 }  // namespace
 
-TEST_CASE("touched holes are found, counted, told, and punched out, while the toucher is attached") {
+TEST_CASE(
+    "touched holes are found, counted, told, and punched out, while the toucher is attached") {
   DaemonProcess daemon(kConfig);
   ChildProcess hostile([&](Link& parent) {
     auto pool = daemon.open("frames");
@@ -147,8 +150,10 @@ TEST_CASE("touched holes are found, counted, told, and punched out, while the to
   CHECK(eventually([&] { return counter(daemon, "audit_passes") >= 1; }));
   CHECK(counter(daemon, "punched_stray_bytes") == 0);
   const auto exact = [&] {
-    return occupied(daemon, "node") == static_cast<std::uint64_t>(daemon.metric("zeropool_committed_bytes")) &&
-           occupied(daemon, "control") == static_cast<std::uint64_t>(daemon.metric("zeropool_metadata_bytes"));
+    return occupied(daemon, "node") ==
+               static_cast<std::uint64_t>(daemon.metric("zeropool_committed_bytes")) &&
+           occupied(daemon, "control") ==
+               static_cast<std::uint64_t>(daemon.metric("zeropool_metadata_bytes"));
   };
   CHECK(exact());
   hostile.link().signal();
@@ -185,7 +190,8 @@ TEST_CASE("zeropoolctl audit punches strays out at once, and says so") {
   CHECK(daemon.ctl({"audit"}).exit_code == 0);
 }
 
-TEST_CASE("damage in the ring is mended within seconds, told once, and another client keeps all it has") {
+TEST_CASE(
+    "damage in the ring is mended within seconds, told once, and another client keeps all it has") {
   DaemonProcess daemon(kConfig);
   ChildProcess honest([&](Link& parent) {
     auto pool = daemon.open("frames");
@@ -224,11 +230,11 @@ TEST_CASE("damage in the ring is mended within seconds, told once, and another c
     const auto slot = [&](std::size_t magazine, std::uint32_t entry) {
       return view.cells[cells[magazine]].slots[entry].load();
     };
-    view.cells[cells[0]].count.store(0);                       // its slots are lost
+    view.cells[cells[0]].count.store(0);  // its slots are lost
     view.cells[cells[1]].count.store(0xffffffff);
-    view.cells[cells[2]].slots[0].store(0x7fffffff);           // no slot, and one lost
-    view.cells[cells[3]].slots[1].store(slot(3, 0));           // twice, and one lost
-    view.cells[cells[4]].slots[0].store(slot(3, 2));           // in two magazines, and one lost
+    view.cells[cells[2]].slots[0].store(0x7fffffff);  // no slot, and one lost
+    view.cells[cells[3]].slots[1].store(slot(3, 0));  // twice, and one lost
+    view.cells[cells[4]].slots[0].store(slot(3, 2));  // in two magazines, and one lost
     view.slots[slot(4, 1)].mark.store(lib::Mark::make(99, lib::SlotState::kHeld, 7777).word);
     view.slots[slot(4, 2)].mark.store(~std::uint64_t{0});
     lib::SharedBatchRing ring(view);
@@ -244,7 +250,8 @@ TEST_CASE("damage in the ring is mended within seconds, told once, and another c
   CHECK(eventually([&] { return counter(daemon, "withheld") == 0; }));
   const std::string log = daemon.log();
   CHECK(times(log, "damage in shared memory") >= 3);
-  for (const char* kind : {"counts beyond", "entries that name", "marks that name", "were in no magazine"}) {
+  for (const char* kind :
+       {"counts beyond", "entries that name", "marks that name", "were in no magazine"}) {
     CAPTURE(kind);
     CHECK(times(log, kind) == 1);
   }
@@ -258,7 +265,8 @@ TEST_CASE("damage in the ring is mended within seconds, told once, and another c
   CHECK(daemon.ctl({"audit"}).exit_code == 0);
 }
 
-TEST_CASE("what somebody may still use is withheld, and comes back when the clients of then have gone") {
+TEST_CASE(
+    "what somebody may still use is withheld, and comes back when the clients of then have gone") {
   DaemonProcess daemon(kConfig);
   ChildProcess hostile([&](Link& parent) {
     auto pool = daemon.open("frames");
@@ -269,7 +277,8 @@ TEST_CASE("what somebody may still use is withheld, and comes back when the clie
     lib::SharedRingView view = segment.ring();
     std::uint32_t held = 0;
     for (std::uint32_t slot = 0; slot < view.slot_bound(); ++slot) {
-      if (lib::Mark{view.slots[slot].mark.load()}.state() != lib::SlotState::kHeld || held++ > 0) continue;
+      if (lib::Mark{view.slots[slot].mark.load()}.state() != lib::SlotState::kHeld || held++ > 0)
+        continue;
       view.slots[slot].mark.store(lib::Mark::make(99, lib::SlotState::kHeld, 7777).word);
     }
     expect(held == 2, "not two held slots");

@@ -155,8 +155,8 @@ TEST_CASE("damage in the ring is mended while nobody has to die: each slot is th
 }
 
 TEST_CASE("an entry whose slot somebody holds is dropped, and the holder keeps it") {
-  for (const SlotState state : {SlotState::kHeld, SlotState::kInTransit, SlotState::kShared,
-                                SlotState::kQuarantined}) {
+  for (const SlotState state :
+       {SlotState::kHeld, SlotState::kInTransit, SlotState::kShared, SlotState::kQuarantined}) {
     PlainRing ring({.cells = 4, .slots = 4});
     ring.fill(0, {0, 1});
     ring.fill(1, {2, 3});
@@ -170,11 +170,12 @@ TEST_CASE("an entry whose slot somebody holds is dropped, and the holder keeps i
   }
 }
 
-TEST_CASE("where a damaged word leaves open who uses something, it waits until all of then have gone") {
+TEST_CASE(
+    "where a damaged word leaves open who uses something, it waits until all of then have gone") {
   PlainRing ring({.cells = 5, .slots = 5});
   ring.fill(0, {0, 1});
   ring.fill(1, {2, 3});
-  ring.view.slots[4].mark.store(Mark::make(9, SlotState::kHeld, 77).word);   // in no magazine
+  ring.view.slots[4].mark.store(Mark::make(9, SlotState::kHeld, 77).word);  // in no magazine
   ring.view.cells[1].owner.store(OwnerWord::thread(77, 1, 1).word);
   CHECK(whole_pass(ring.view).withheld == 2);
   CHECK(whole_pass(ring.view).repairs() == 0);
@@ -244,7 +245,9 @@ TEST_CASE("more lost slots than a pass takes up come back, pass by pass") {
 
 TEST_CASE("any damage at all is looked at without a crash, and one more pass finds less") {
   std::uint64_t state = 1;
-  const auto random = [&] { return state = state * 6364136223846793005ULL + 1442695040888963407ULL; };
+  const auto random = [&] {
+    return state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+  };
   for (int round = 0; round < 2000; ++round) {
     PlainRing ring({.cells = 8, .slots = 10, .magazine_slots = 3});
     ring.fill_all();
@@ -252,7 +255,9 @@ TEST_CASE("any damage at all is looked at without a crash, and one more pass fin
       Magazine<std::atomic>& magazine = ring.view.cells[random() >> 33 & 7];
       switch (random() >> 40 & 3) {
         case 0: magazine.count.store(static_cast<std::uint32_t>(random() >> 60)); break;
-        case 1: magazine.slots[random() >> 62].store(static_cast<std::uint32_t>(random() >> 60)); break;
+        case 1:
+          magazine.slots[random() >> 62].store(static_cast<std::uint32_t>(random() >> 60));
+          break;
         case 2: magazine.owner.store(random()); break;
         default: ring.view.slots[(random() >> 33) % 10].mark.store(random()); break;
       }
@@ -371,14 +376,17 @@ TEST_CASE("an audit that believes plain reads of live magazines is caught" *
   CHECK(result.failure != "");
 }
 
-TEST_CASE("a mend killed at any access, taken up and audited again, loses nothing, beside a client" *
-          doctest::skip(!kCanSchedule)) {
+TEST_CASE(
+    "a mend killed at any access, taken up and audited again, loses nothing, beside a client" *
+    doctest::skip(!kCanSchedule)) {
   using Blow = void (*)(ScheduledRing&);
   const Blow blows[] = {
       [](ScheduledRing& r) { r.view.cells[0].count.store(0); },
       [](ScheduledRing& r) { r.view.cells[0].slots[0].store(9); },
       [](ScheduledRing& r) { r.view.cells[0].slots[1].store(2); },
-      [](ScheduledRing& r) { r.view.slots[0].mark.store(Mark::make(9, SlotState::kHeld, 77).word); },
+      [](ScheduledRing& r) {
+        r.view.slots[0].mark.store(Mark::make(9, SlotState::kHeld, 77).word);
+      },
   };
   std::uint64_t killed = 0;
   for (const Blow blow : blows) {

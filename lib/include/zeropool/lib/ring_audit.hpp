@@ -40,12 +40,14 @@ namespace zeropool::inline v1::lib {
 
 // What a pass has found, by kind; all but `withheld` is mended.
 struct RingFindings {
-  std::uint64_t counts = 0;    // of magazines, beyond what one can hold: cut
-  std::uint64_t entries = 0;   // that name no slot in service, or one that has a holder, or one twice: dropped
-  std::uint64_t marks = 0;     // that name nobody: written anew
-  std::uint64_t owners = 0;    // magazines whose owner word names nobody: given back
-  std::uint64_t lost = 0;      // slots in no magazine that nobody holds: given back
-  std::uint64_t withheld = 0;  // slots and magazines that a client of that moment may still use (G6)
+  std::uint64_t counts = 0;  // of magazines, beyond what one can hold: cut
+  std::uint64_t entries =
+      0;  // that name no slot in service, or one that has a holder, or one twice: dropped
+  std::uint64_t marks = 0;   // that name nobody: written anew
+  std::uint64_t owners = 0;  // magazines whose owner word names nobody: given back
+  std::uint64_t lost = 0;    // slots in no magazine that nobody holds: given back
+  std::uint64_t withheld =
+      0;  // slots and magazines that a client of that moment may still use (G6)
 
   std::uint64_t repairs() const noexcept { return counts + entries + marks + owners + lost; }
   RingFindings& operator+=(const RingFindings& other) noexcept {
@@ -340,13 +342,13 @@ class RingAudit {
   void look_for_suspects(Look& look, std::uint32_t cell) {
     Magazine<Atom>& magazine = look.view.cells[cell];
     const OwnerWord owner{magazine.owner.load(std::memory_order_acquire)};
-    const std::uint32_t count =
-        std::min(magazine.count.load(kPlain), look.view.magazine_slots);
+    const std::uint32_t count = std::min(magazine.count.load(kPlain), look.view.magazine_slots);
     for (std::uint32_t i = 0; i < count; ++i) {
       const std::uint32_t slot = magazine.slots[i].load(kPlain);
       if (slot >= bound_ || !bit(slot)) continue;
-      auto at = std::lower_bound(suspects_.begin(), suspects_.end(), slot,
-                                 [](const Suspect& s, std::uint32_t wanted) { return s.slot < wanted; });
+      auto at =
+          std::lower_bound(suspects_.begin(), suspects_.end(), slot,
+                           [](const Suspect& s, std::uint32_t wanted) { return s.slot < wanted; });
       for (; at != suspects_.end() && at->slot == slot; ++at) {
         at->found = true;
         if (!at->twice || !owner.in_ring()) continue;
@@ -379,14 +381,14 @@ class RingAudit {
 
   // --- 4
   void give_verdict(Look& look) {
-    std::atomic_thread_fence(std::memory_order_seq_cst);  // the magazines were read before the marks
+    std::atomic_thread_fence(
+        std::memory_order_seq_cst);  // the magazines were read before the marks
     std::uint32_t room = kNone;
     for (const Suspect& suspect : suspects_) {
       if (suspect.twice || suspect.found) continue;
       const Mark mark{look.view.slots[suspect.slot].mark.load(std::memory_order_acquire)};
       if (mark.word != suspect.mark || !look.facts.in_service(suspect.slot)) continue;
-      if (!says_nobody(mark) &&
-          !look.facts.outlived(Withheld::kSlot, suspect.slot, mark.word)) {
+      if (!says_nobody(mark) && !look.facts.outlived(Withheld::kSlot, suspect.slot, mark.word)) {
         ++findings_.withheld;
         continue;
       }
@@ -406,8 +408,8 @@ class RingAudit {
     if (room == kNone) return;  // the next pass
     const Mark absent = mark.with_holder(SlotState::kAbsent, 0);
     std::uint64_t expected = mark.word;
-    if (!look.view.slots[slot].mark.compare_exchange_strong(
-            expected, absent.word, std::memory_order_acq_rel, kPlain)) {
+    if (!look.view.slots[slot].mark.compare_exchange_strong(expected, absent.word,
+                                                            std::memory_order_acq_rel, kPlain)) {
       return;
     }
     put_again(look, look.view.cells[room], slot, absent);
