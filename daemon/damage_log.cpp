@@ -19,8 +19,7 @@ constexpr const char* kWords[] = {
     "marks that name nobody, written anew",
     "magazines whose owner word names nobody, given back",
     "slots that were in no magazine and with nobody, given back",
-    "slots or magazines whose damaged word leaves open who uses them: withheld until the clients "
-    "of now have gone",
+    "slots or magazines withheld: a damaged word leaves open which client uses them",
     "bytes that were touched without being committed, punched out",
 };
 
