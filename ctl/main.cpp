@@ -27,8 +27,12 @@ constexpr std::array<Command, 6> kCommands = {{
     {"pools", "Every pool, node and class: slots by state", false, zeropool::ctl::render_pools},
     {"clients", "Who is attached, and what each holds", false, zeropool::ctl::render_clients},
     {"trim", "Give memory that nobody uses back to the system", true, zeropool::ctl::render_trim},
-    {"audit", "Count every slot once; exits 1 when one is lost or doubled", true,
-     zeropool::ctl::render_audit},
+    {"audit",
+     "Count every slot once, by who has it: free (in the ring) + cold (set aside) + cached (by "
+     "threads) + held (by applications) + in transit + shared + quarantined + daemon (absent) = "
+     "slots; also looks for pages that nobody committed, and punches them out. Exits 1 when a slot "
+     "is orphaned, lost, doubled or broken",
+     true, zeropool::ctl::render_audit},
     {"reload", "Read the configuration again", false, zeropool::ctl::render_reload},
 }};
 

@@ -9,6 +9,7 @@
 #include "daemon/admin_json.hpp"
 #include "daemon/config_keys.hpp"
 #include "daemon/daemon.hpp"
+#include "daemon/event_loop.hpp"
 #include "daemon/holders.hpp"
 #include "daemon/thread_counters.hpp"
 
@@ -19,6 +20,8 @@ constexpr std::array<std::string_view, 7> kCommands = {"status", "pools",  "clie
                                                        "audit",  "reload", "hand-over"};
 // What is really lost is lost in every look; what only moved is somewhere else in the next.
 constexpr int kAuditLooks = 3;
+constexpr std::uint64_t kStrayLookNs = 10'000'000;
+constexpr int kMostStrayLooks = 32;  // somebody may touch faster than we punch
 
 struct Refusal {
   lib::ErrorCode code = lib::ErrorCode::ok;
@@ -78,14 +81,31 @@ nlohmann::json trim(Daemon& daemon, const std::string& name, Refusal& refusal) {
   return trim_document(trimmed);
 }
 
+// All of it, not within a tick: whoever asks for the whole waits for it.
+StrayReport punched_strays(Pool& pool) {
+  StrayReport sum;
+  for (int look = 0; look < kMostStrayLooks; ++look) {
+    const std::uint64_t now_ns = monotonic_ns();
+    const StrayReport found = pool.memory->punch_strays(now_ns, now_ns + kStrayLookNs);
+    sum.bytes = std::max(sum.bytes, found.bytes);
+    sum.punched_bytes += found.punched_bytes;
+    pool.counters.audit.stray_bytes = found.bytes - std::min(found.bytes, found.punched_bytes);
+    if (!found.searching || found.bytes == 0) break;
+  }
+  pool.counters.audit.punched_stray_bytes += sum.punched_bytes;
+  return sum;
+}
+
 nlohmann::json audit(Daemon& daemon, const std::string& name, Refusal& refusal) {
   std::vector<AuditedRing> rings;
-  for (const Pool* pool : chosen_pools(daemon, name, refusal)) {
+  std::vector<AuditedPool> pools;
+  for (Pool* pool : chosen_pools(daemon, name, refusal)) {
+    pools.push_back({pool->memory->name(), punched_strays(*pool)});
     for (std::uint32_t ring = 0; ring < pool->memory->ring_count(); ++ring) {
       rings.push_back(audited(*pool->memory, ring));
     }
   }
-  return audit_document(rings);
+  return audit_document(rings, pools);
 }
 
 nlohmann::json clients(Daemon& daemon) {

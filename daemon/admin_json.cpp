@@ -74,6 +74,10 @@ json counters_of(const PoolStatistics& pool) {
           {"reclaims", counters.reclaims},
           {"reclaimed_slots", counters.reclaimed_slots},
           {"repairs", counters.repairs},
+          {"audit_passes", counters.audit.passes},
+          {"withheld", counters.audit.withheld},
+          {"stray_bytes", counters.audit.stray_bytes},
+          {"punched_stray_bytes", counters.audit.punched_stray_bytes},
           {"handoffs_expired", counters.handoffs_expired},
           {"stale_handles", pool.stale_handles},
           {"double_puts", pool.double_puts},
@@ -91,17 +95,12 @@ ClientHolding holding_of(const std::vector<ClientHolding>& holdings, std::uint32
 }
 
 json audit_counts(const lib::AuditReport& report) {
-  return {{"slots", report.slots},
-          {"free", report.free},
-          {"cached", report.cached},
-          {"held", report.held},
-          {"in_transit", report.in_transit},
-          {"shared", report.shared},
-          {"quarantined", report.quarantined},
-          {"daemon", report.daemon},
-          {"orphaned", report.orphaned},
-          {"lost", report.lost},
-          {"doubled", report.doubled},
+  return {{"slots", report.slots},   {"free", report.free},
+          {"cold", report.cold},     {"cached", report.cached},
+          {"held", report.held},     {"in_transit", report.in_transit},
+          {"shared", report.shared}, {"quarantined", report.quarantined},
+          {"daemon", report.daemon}, {"orphaned", report.orphaned},
+          {"lost", report.lost},     {"doubled", report.doubled},
           {"broken", report.broken}};
 }
 
@@ -190,7 +189,13 @@ json trim_document(const std::vector<TrimmedPool>& pools) {
   return {{"extents", sum.extents}, {"bytes", sum.bytes}, {"pools", std::move(list)}};
 }
 
-json audit_document(const std::vector<AuditedRing>& rings) {
+json audit_document(const std::vector<AuditedRing>& rings, const std::vector<AuditedPool>& pools) {
+  json of_pools = json::array();
+  for (const AuditedPool& pool : pools) {
+    of_pools.push_back({{"name", pool.pool},
+                        {"stray_bytes", pool.strays.bytes},
+                        {"punched_stray_bytes", pool.strays.punched_bytes}});
+  }
   json list = json::array();
   lib::AuditReport sum;
   bool in_motion = false;
@@ -209,6 +214,7 @@ json audit_document(const std::vector<AuditedRing>& rings) {
   return {{"clean", sum.clean()},
           {"in_motion", in_motion},
           {"sum", audit_counts(sum)},
+          {"pools", std::move(of_pools)},
           {"rings", std::move(list)}};
 }
 

@@ -30,6 +30,11 @@ struct AuditedRing {
   lib::AuditReport report;
 };
 
+struct AuditedPool {
+  std::string pool;
+  StrayReport strays;
+};
+
 struct TrimmedPool {
   std::string pool;
   TrimReport report;
@@ -42,7 +47,8 @@ nlohmann::json clients_document(const DaemonStatistics& statistics,
                                 const std::vector<std::vector<ClientHolding>>& holdings,
                                 const AdminClock& clock);
 nlohmann::json trim_document(const std::vector<TrimmedPool>& pools);
-nlohmann::json audit_document(const std::vector<AuditedRing>& rings);
+nlohmann::json audit_document(const std::vector<AuditedRing>& rings,
+                              const std::vector<AuditedPool>& pools = {});
 nlohmann::json reload_document(const std::string& note);
 
 // As text; bytes that are no UTF-8 (names come from clients) become U+FFFD.

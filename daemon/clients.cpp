@@ -96,6 +96,7 @@ const AttachedClient* Clients::admit(PoolService& service, const Peer& peer,
   service.pool().clients.push_back(ClientInfo{client.id, client.epoch, client.record, client.pid,
                                               peer.uid, client.name, monotonic_ns(), false});
   service.watch_leases();
+  service.watch_audit();
   code = ErrorCode::ok;
   why.clear();
   return &clients_.emplace(id, std::move(client)).first->second;
@@ -138,6 +139,7 @@ void Clients::restore(PoolService& service, const LedgerClient& entry, lib::Uniq
     return;
   }
   service.watch_leases();
+  service.watch_audit();
   // Nobody hears its hang-up before it has connected again.
   suspects_.insert(id);
   watch_suspects(kSuspectLook);
@@ -257,6 +259,12 @@ void Clients::leases_swept(const PoolService& service) {
     ledger_.remove_client(entry.first);
     return true;
   });
+}
+
+void Clients::add_departed(const Pool& pool, ClientIds& ids) const {
+  for (const auto& [id, service] : departed_) {
+    if (&service->pool() == &pool) ids.insert(id);
+  }
 }
 
 int Clients::wake_fd(std::uint32_t id) const {

@@ -60,6 +60,9 @@ class Clients {
   // Frees the ids of gone clients that no mark of this pool names any more.
   void leases_swept(const PoolService& service);
 
+  // The ids of gone clients that marks of this pool may still name.
+  void add_departed(const Pool& pool, ClientIds& ids) const;
+
   int wake_fd(std::uint32_t id) const;
   std::size_t count() const { return clients_.size(); }
 

@@ -169,8 +169,10 @@ int CommitThread::bind(std::uint32_t node) {
   // Containers without CAP_SYS_NICE may filter the call: the kernel then places by where this thread runs.
   if (error == EPERM || error == ENOSYS) {
     bind_refused_ = true;
-    spdlog::warn("set_mempolicy is not allowed here ({}): memory may come from any node; see misplaced_bytes",
-                 std::strerror(error));
+    spdlog::warn(
+        "set_mempolicy is not allowed here ({}): memory may come from any node; see "
+        "misplaced_bytes",
+        std::strerror(error));
     return 0;
   }
   // Taken offline, or out of this cpuset, since the start.

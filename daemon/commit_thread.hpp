@@ -74,7 +74,7 @@ class CommitThread {
   const bool bind_nodes_;
   MemoryGuard guard_;
   lib::UniqueFd completion_fd_;
-  std::uint32_t bound_node_;  // the thread's own
+  std::uint32_t bound_node_;    // the thread's own
   std::uint32_t refused_node_;  // the last that could not be bound to, and was said so
   bool bind_refused_ = false;
 

@@ -28,6 +28,18 @@ void add_pool_problems(const PoolStatistics& pool, std::vector<std::string>& pro
                        counted(suspects, "client has", "clients have") +
                        " hung up but still runs: what it holds comes back when it ends");
   }
+  if (pool.counters.audit.withheld > 0) {
+    problems.push_back(
+        "pool " + pool.name + ": " +
+        counted(pool.counters.audit.withheld, "slot or magazine is", "slots or magazines are") +
+        " withheld, a client has damaged the word that says who uses them: they "
+        "come back when the clients attached at that time have gone");
+  }
+  if (pool.counters.audit.stray_bytes > 0) {
+    problems.push_back("pool " + pool.name + ": " + rounded_bytes(pool.counters.audit.stray_bytes) +
+                       " were touched by a client without being committed: punched out each "
+                       "second, see the daemon's log for who is attached");
+  }
   if (pool.orphaned_puts > 0) {
     problems.push_back("pool " + pool.name + ": " + counted(pool.orphaned_puts, "put", "puts") +
                        " found no magazine: run zeropoolctl audit");

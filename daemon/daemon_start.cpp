@@ -64,9 +64,11 @@ bool Daemon::open(const Config& config, std::string& why) {
   usable_memory_bytes_ = memory.usable_bytes;
   topology_ = lib::read_topology();
   for (const std::uint32_t node : lib::keep_to_allowed_nodes(topology_)) {
-    spdlog::warn("node {} has memory, and this process may not use it (its cpuset, or NUMAPolicy): no pool has an "
-                 "arena there",
-                 node);
+    spdlog::warn(
+        "node {} has memory, and this process may not use it (its cpuset, or NUMAPolicy): no pool "
+        "has an "
+        "arena there",
+        node);
   }
   config_ = fix_limit_max(config, usable_memory_bytes_);
   budget_bytes_ = config_.budget_bytes(usable_memory_bytes_);
@@ -177,7 +179,9 @@ bool Daemon::serve_pool(std::unique_ptr<Pool> pool, lib::UniqueFd doorbell, std:
   };
   auto service = PoolService::start(
       *loop_, *pool, std::move(hooks),
-      [this](PoolService& swept) { clients_->leases_swept(swept); }, std::move(doorbell), why);
+      [this](PoolService& swept) { clients_->leases_swept(swept); },
+      [this, wants](ClientIds& ids) { clients_->add_departed(*wants, ids); }, std::move(doorbell),
+      why);
   if (!service) return false;
   const std::uint32_t number = pool->memory->ledger_index();
   store_->keep(control_name(number), pool->memory->control_fd());

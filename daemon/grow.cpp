@@ -114,6 +114,7 @@ GrowOutcome PoolMemory::State::begin_extent(std::uint32_t ring, std::uint32_t ex
   const std::uint64_t gained = slots_gained(ring, extent);
   set_extent_state(ring, extent, ExtentState::kCommitting);
   state.growing_slots += gained;
+  arenas[plan.rings[ring].arena].committing_bytes += bytes;
   gained_slots = gained;
   CommitJob job;
   job.range = extent_range(ring, extent);
@@ -131,6 +132,7 @@ void PoolMemory::State::extent_done(std::uint32_t ring, std::uint32_t extent,
   ArenaState& arena = arenas[plan.rings[ring].arena];
   const std::uint64_t bytes = plan.rings[ring].extent_bytes;
   state.growing_slots -= std::min(state.growing_slots, gained_slots);
+  arena.committing_bytes -= bytes;
   bool done = result.outcome == CommitOutcome::kDone;
   if (done) {
     // P2: words and magazines were asked for before it, by the same thread.

@@ -106,6 +106,18 @@ void add_recovery_and_misuse(MetricSheet& sheet, const Pools& pools) {
             pools, [](const PoolStatistics& pool) { return pool.counters.reclaim_duration; });
   each_pool(sheet.counter("repairs_total", "Impossible values found in shared memory and mended."),
             pools, [](const PoolStatistics& pool) { return pool.counters.repairs; });
+  each_pool(sheet.gauge("stray_bytes",
+                        "Touched without being committed, at the audit's last look; punched out."),
+            pools, [](const PoolStatistics& pool) { return pool.counters.audit.stray_bytes; });
+  each_pool(
+      sheet.counter("punched_stray_bytes_total", "Touched without being committed, punched out."),
+      pools, [](const PoolStatistics& pool) { return pool.counters.audit.punched_stray_bytes; });
+  each_pool(sheet.counter("audit_passes_total", "Times that the audit has looked at every word."),
+            pools, [](const PoolStatistics& pool) { return pool.counters.audit.passes; });
+  each_pool(sheet.gauge("withheld_items",
+                        "Slots and magazines whose damaged word leaves open which client uses "
+                        "them; given back when those attached at the time have gone."),
+            pools, [](const PoolStatistics& pool) { return pool.counters.audit.withheld; });
   each_pool(sheet.counter("handoffs_expired_total", "Hand-offs that nobody adopted in time."),
             pools, [](const PoolStatistics& pool) { return pool.counters.handoffs_expired; });
   each_pool(sheet.counter("stale_handles_total", "Handles adopted too late or twice."), pools,

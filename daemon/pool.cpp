@@ -1,5 +1,6 @@
 #include "daemon/pool.hpp"
 
+#include "daemon/audit_watch.hpp"
 #include "daemon/lease_watch.hpp"
 #include "daemon/order_desk.hpp"
 

@@ -16,6 +16,7 @@ namespace zeropool::daemon {
 
 class OrderDesk;   // order_desk.hpp
 class LeaseWatch;  // lease_watch.hpp
+class AuditWatch;  // audit_watch.hpp
 
 // A histogram with fixed bounds, in seconds; the last bucket is +Inf.
 struct Histogram {
@@ -34,6 +35,14 @@ struct Histogram {
   }
 };
 
+// By the audit that runs by itself; what it mended counts among the repairs.
+struct AuditCounters {
+  std::uint64_t passes = 0;
+  std::uint64_t withheld = 0;     // slots and magazines, at the last whole pass
+  std::uint64_t stray_bytes = 0;  // at the last look
+  std::uint64_t punched_stray_bytes = 0;
+};
+
 // Counted by the daemon itself (what clients count lies in their thread records).
 struct PoolCounters {
   std::uint64_t reclaims = 0;
@@ -43,6 +52,7 @@ struct PoolCounters {
   std::uint64_t orders_granted = 0;
   std::uint64_t orders_refused = 0;
   std::uint64_t orders_cancelled = 0;
+  AuditCounters audit;
   Histogram reclaim_duration;
   Histogram order_wait;
   // By ring: what reclaim and leases took from holders, so that held = gets + adopted - puts - released - these.
@@ -77,6 +87,7 @@ struct Pool {
   PoolCounters counters;
   std::unique_ptr<OrderDesk> orders;
   std::unique_ptr<LeaseWatch> leases;
+  std::unique_ptr<AuditWatch> audit;
 
   Pool();
   ~Pool();

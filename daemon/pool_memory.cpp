@@ -43,6 +43,12 @@ TrimReport PoolMemory::trim(std::uint64_t wanted_bytes, std::uint32_t except_rin
   return wanted_bytes == 0 ? TrimReport{} : state_->trim(wanted_bytes, except_ring);
 }
 
+StrayReport PoolMemory::punch_strays(std::uint64_t now_ns, std::uint64_t deadline_ns) {
+  StrayReport report;
+  state_->punch_strays(now_ns, deadline_ns, report);
+  return report;
+}
+
 PoolAccount& PoolMemory::account() { return *state_->account; }
 std::uint64_t PoolMemory::committed_bytes(std::uint32_t arena) const {
   return state_->arenas[arena].committed_bytes;
@@ -54,6 +60,10 @@ void PoolMemory::verify_placement(std::uint32_t extents) { state_->verify_some(e
 std::uint64_t PoolMemory::metadata_bytes() const { return state_->metadata_bytes; }
 std::uint64_t PoolMemory::published_slots(std::uint32_t ring) const {
   return state_->rings[ring].slots_in_service;
+}
+bool PoolMemory::in_service(std::uint32_t ring, std::uint32_t slot) const {
+  const std::vector<bool>& slots = state_->rings[ring].in_service;
+  return slot < slots.size() && slots[slot];
 }
 std::uint64_t PoolMemory::free_slots_estimate(std::uint32_t ring) const {
   return state_->free_slots(ring);

@@ -66,6 +66,20 @@ struct TrimReport {
   std::uint64_t bytes = 0;
 };
 
+// [begin, end)
+struct ByteRange {
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+};
+
+// Pages that nobody committed: somebody touched what is not published.
+struct StrayReport {
+  std::uint64_t bytes = 0;  // there at the look
+  std::uint64_t punched_bytes = 0;
+  bool searching = false;  // there is more to look at
+  std::vector<std::string> where;
+};
+
 class PoolMemory {
  public:
   // Null: `why` says what could not be had, and what to do. Commits the metadata and a first few
@@ -116,14 +130,19 @@ class PoolMemory {
 
   // Looks where some pages of up to `extents` extents lie, others at each call. Nothing on a machine of one node.
   void verify_placement(std::uint32_t extents);
+  // Compares what each segment occupies with what is committed (one fstat each), and punches out what is too much:
+  // until `deadline_ns`, then on from there at the next call.
+  StrayReport punch_strays(std::uint64_t now_ns, std::uint64_t deadline_ns);
 
   // The account that its bytes are charged to.
   PoolAccount& account();
-  std::uint64_t committed_bytes(std::uint32_t arena) const;     // data only
+  std::uint64_t committed_bytes(std::uint32_t arena) const;  // data only
   // Of those, on another node than asked for: by samples, right after each commit and by verify_placement().
   std::uint64_t misplaced_bytes(std::uint32_t arena) const;
-  std::uint64_t metadata_bytes() const;                         // control segment
-  std::uint64_t published_slots(std::uint32_t ring) const;      // exact: slots handed to the ring
+  std::uint64_t metadata_bytes() const;                     // control segment
+  std::uint64_t published_slots(std::uint32_t ring) const;  // exact: slots handed to the ring
+  bool in_service(std::uint32_t ring,
+                  std::uint32_t slot) const;  // handed to the ring; else the daemon has it
   std::uint64_t free_slots_estimate(std::uint32_t ring) const;  // by the hints, in whole magazines
   std::uint64_t cold_slots_estimate(std::uint32_t ring) const;
   std::uint64_t trims() const;

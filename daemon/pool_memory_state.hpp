@@ -9,6 +9,7 @@
 //   trim.cpp          slots out of the ring, extents out
 //   watermarks.cpp    ahead of demand
 //   verify_placement.cpp  on which node pages really lie
+//   strays.cpp        pages that nobody committed
 //
 // Thread safety: the loop thread's.
 // Invariants:
@@ -76,10 +77,19 @@ struct RingState {
   bool demanded = false;
 };
 
+// Where the search for strays stands in a segment.
+struct StraySearch {
+  std::uint64_t cursor = 0;
+  std::uint64_t punched_bytes = 0;  // since it began at 0
+  std::uint32_t fruitless = 0;      // whole searches one after the other that punched nothing
+  std::uint64_t not_before_ns = 0;
+};
+
 struct ArenaState {
   lib::UniqueFd fd;
   lib::Mapping mapping;
   std::uint64_t committed_bytes = 0;
+  std::uint64_t committing_bytes = 0;                  // with the commit thread
   std::chrono::steady_clock::time_point full_until{};  // its node refused: no new try before
   bool refused = false;                                // since the last commit that it allowed
   // By the last look at each extent, by its number in the ledger; and their sum.
@@ -164,6 +174,14 @@ struct PoolMemory::State {
   std::uint64_t free_slots(std::uint32_t ring) const;
   std::uint64_t cold_slots(std::uint32_t ring) const;
 
+  // strays.cpp
+  void punch_strays(std::uint64_t now_ns, std::uint64_t deadline_ns, StrayReport& report);
+  struct Segment;
+  void look_at_segment(const Segment& segment, StraySearch& search, std::uint64_t now_ns,
+                       std::uint64_t deadline_ns, StrayReport& report);
+  ByteRange next_hole(std::uint32_t arena, std::uint64_t from) const;
+  ByteRange next_table_hole(std::uint64_t from) const;
+
   lib::SharedRingView ring_view(std::uint32_t ring) const {
     lib::SharedRingView shared = view.ring(ring, plan.rings[ring]);
     shared.cells_published = &rings[ring].cells_published;
@@ -186,6 +204,7 @@ struct PoolMemory::State {
   std::uint32_t pool_tag = 0;
   Watermarks watermarks;
   std::uint64_t metadata_bytes = 0;
+  std::vector<StraySearch> stray_searches;  // one a data segment, then the control segment's
   std::uint64_t trims = 0;
   std::uint64_t trimmed_bytes = 0;
   std::map<std::pair<PageSize, PageSize>, std::uint64_t> page_fallbacks;

@@ -29,6 +29,7 @@ PoolService::PoolService(EventLoop& loop, Pool& pool,
 
 std::unique_ptr<PoolService> PoolService::start(EventLoop& loop, Pool& pool, OrderDeskHooks hooks,
                                                 std::function<void(PoolService&)> leases_swept,
+                                                std::function<void(ClientIds&)> add_departed,
                                                 lib::UniqueFd doorbell, std::string& why) {
   std::unique_ptr<PoolService> service(new PoolService(loop, pool, std::move(leases_swept)));
   service->doorbell_ = std::move(doorbell);
@@ -44,6 +45,7 @@ std::unique_ptr<PoolService> PoolService::start(EventLoop& loop, Pool& pool, Ord
   pool.counters.reclaimed_in_transit.resize(pool.memory->ring_count());
   pool.orders = std::make_unique<OrderDesk>(pool, std::move(hooks));
   pool.leases = std::make_unique<LeaseWatch>(pool);
+  pool.audit = std::make_unique<AuditWatch>(pool, std::move(add_departed));
   PoolService& self = *service;
   if (!loop.watch(self.doorbell(), EPOLLIN, [&self](std::uint32_t) { self.answer_doorbell(); })) {
     why = std::string("epoll_ctl: ") + std::strerror(errno);
@@ -62,6 +64,7 @@ std::unique_ptr<PoolService> PoolService::start(EventLoop& loop, Pool& pool, Ord
 PoolService::~PoolService() {
   loop_.cancel(order_timer_);
   loop_.cancel(lease_timer_);
+  loop_.cancel(audit_timer_);
   if (doorbell_) loop_.unwatch(doorbell_.get());
   pool_.memory->on_published({});
 }
@@ -110,6 +113,7 @@ void PoolService::take_up() {
   pool_.orders->take_up_everything();
   sweep_leases();
   serve();
+  watch_audit();
 }
 
 bool PoolService::look_before_sleep() {
@@ -180,6 +184,23 @@ void PoolService::sweep_leases() {
   // Deaths in quick succession put the timer off again and again: nothing may wait for it alone.
   loop_.cancel(std::exchange(lease_timer_, 0));
   watch_leases();
+}
+
+void PoolService::watch_audit() {
+  pool_.audit->client_came();
+  arm_audit_timer();
+}
+
+void PoolService::arm_audit_timer() {
+  if (audit_timer_ != 0 || !pool_.audit->needed()) return;
+  audit_timer_ = loop_.after(AuditWatch::kEvery, [this] {
+    audit_timer_ = 0;
+    const std::uint64_t before = pool_.counters.repairs;
+    pool_.audit->tick(monotonic_ns());
+    // What came back may be what somebody waits for.
+    if (pool_.counters.repairs != before && pool_.orders->waiting() > 0) serve();
+    arm_audit_timer();
+  });
 }
 
 void PoolService::stop() {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "daemon/access.hpp"
+#include "daemon/audit_watch.hpp"
 #include "daemon/event_loop.hpp"
 #include "daemon/order_desk.hpp"
 #include "daemon/pool.hpp"
@@ -23,9 +24,10 @@ namespace zeropool::daemon {
 class PoolService {
  public:
   // Null: `why`. `pool` has its memory and outlives the service. `leases_swept` is called after each sweep.
-  // `doorbell`: that of the daemon before; empty: a new one.
+  // `add_departed`: for the audit (audit_watch.hpp). `doorbell`: that of the daemon before; empty: a new one.
   static std::unique_ptr<PoolService> start(EventLoop& loop, Pool& pool, OrderDeskHooks hooks,
                                             std::function<void(PoolService&)> leases_swept,
+                                            std::function<void(ClientIds&)> add_departed,
                                             lib::UniqueFd doorbell, std::string& why);
   ~PoolService();
   PoolService(const PoolService&) = delete;
@@ -55,12 +57,15 @@ class PoolService {
   void serve();
   // Clients came or went.
   void watch_leases();
+  // Clients came, or there was damage to take up.
+  void watch_audit();
   void sweep_leases();
   void stop();
 
  private:
   PoolService(EventLoop& loop, Pool& pool, std::function<void(PoolService&)> leases_swept);
   void answer_doorbell();
+  void arm_audit_timer();
   bool wishes_raised() const;
   void arm_order_timer();
 
@@ -75,6 +80,7 @@ class PoolService {
   std::uint32_t next_record_ = 0;
   EventLoop::TimerId order_timer_ = 0;
   EventLoop::TimerId lease_timer_ = 0;
+  EventLoop::TimerId audit_timer_ = 0;
 };
 
 }  // namespace zeropool::daemon

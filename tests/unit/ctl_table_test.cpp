@@ -88,7 +88,7 @@ TEST_CASE("pools, clients and audit are rendered from the daemon's documents") {
   daemon::AuditedRing ring;
   ring.pool = "frames";
   ring.report.lost = 3;
-  CHECK(has(render_audit(daemon::audit_document({ring})), "not clean: please report"));
+  CHECK(has(render_audit(daemon::audit_document({ring})), "not clean: a client has damaged"));
   ring.in_motion = true;
   CHECK(has(render_audit(daemon::audit_document({ring})), "run it again"));
   CHECK(has(render_audit(daemon::audit_document({})), "clean: every slot"));

@@ -10,6 +10,7 @@
 #include <doctest/doctest.h>
 #include <spdlog/spdlog.h>
 
+#include "daemon/event_loop.hpp"
 #include "zeropool/lib/audit.hpp"
 #include "zeropool/lib/segment.hpp"
 #include "zeropool/lib/slot_transfer.hpp"
@@ -406,4 +407,84 @@ TEST_CASE("a pool that goes gives everything back") {
   const auto again = machine.pool(straddling(), why);
   REQUIRE_MESSAGE(again, why);
   machine.check_books(*again);
+}
+
+TEST_CASE("touched holes are punched out wherever they lie, and growth under way keeps its pages") {
+  Machine machine(std::uint64_t{1} << 30);
+  std::string why;
+  const auto memory = machine.pool(straddling(), why);
+  REQUIRE_MESSAGE(memory, why);
+  const lib::ControlPlan& plan = memory->plan();
+  const lib::Mapping data =
+      lib::map_segment(memory->data_fd(0), plan.arena_bytes[0], lib::kGiantPage, why);
+  REQUIRE_MESSAGE(data, why);
+  const auto look = [&] {
+    const std::uint64_t now_ns = monotonic_ns();
+    return memory->punch_strays(now_ns, now_ns + 1'000'000'000);
+  };
+  const auto touch = [](std::byte* at, bool write) {
+    auto* byte = reinterpret_cast<volatile char*>(at);
+    if (write) {
+      *byte = 1;
+    } else {
+      static_cast<void>(*byte);
+    }
+  };
+  CHECK(look().bytes == 0);
+  for (int round = 0; round < 3; ++round) {
+    // In each region behind what is committed, at the end of the segment, behind each kind of table and at its end.
+    std::uint64_t touched = 0;
+    for (std::uint32_t r = 0; r < memory->ring_count(); ++r) {
+      const lib::RingPlan& ring = plan.rings[r];
+      for (std::uint32_t e = ring.extent_count - 5; e < ring.extent_count; ++e) {
+        touch(data.data() + ring.region_offset + e * ring.extent_bytes, e % 2 == 0);
+        ++touched;
+      }
+      touch(memory->view().base() + plan.magazines_offset +
+                (std::uint64_t{ring.first_cell} + ring.cell_capacity - 1) *
+                    sizeof(lib::SharedMagazine),
+            false);
+      touch(memory->view().base() + plan.slots_offset +
+                (ring.first_slot + ring.slot_capacity - 1) * sizeof(lib::SharedSlotWords),
+            true);
+      touched += 2;
+    }
+    touch(data.data() + plan.arena_bytes[0] - 1, false);
+    touch(memory->view().base() + plan.segment_bytes - 1, true);
+    touched += 2;
+    memory->grow(static_cast<std::uint32_t>(round), 3000 >> (4 * round));
+    const StrayReport report = look();
+    CHECK(report.searching);  // while the commit thread is at work nothing is certain
+    machine.commits.finish();
+    std::uint64_t punched = report.punched_bytes;
+    for (int again = 0; again < 5; ++again) punched += look().punched_bytes;
+    CHECK(look().bytes == 0);
+    CHECK_FALSE(look().searching);
+    CHECK(punched <= touched * memory->plan().page_bytes_of(0));
+    machine.check_books(*memory);  // every page, and no more
+    check_idle_rings(*memory);
+  }
+}
+
+TEST_CASE("a search for strays goes on where its time was up") {
+  Machine machine(std::uint64_t{8} << 30);
+  std::string why;
+  PoolConfig config = straddling();
+  config.limit_bytes = std::uint64_t{7} << 30;
+  const auto memory = machine.pool(config, why);
+  REQUIRE_MESSAGE(memory, why);
+  const std::uint64_t bytes = memory->plan().arena_bytes[0];
+  const lib::Mapping data = lib::map_segment(memory->data_fd(0), bytes, lib::kGiantPage, why);
+  REQUIRE_MESSAGE(data, why);
+  *reinterpret_cast<volatile char*>(data.data() + bytes - 1) = 1;
+  int looks = 0;
+  StrayReport report;
+  do {
+    report = memory->punch_strays(monotonic_ns(), 0);  // one piece a look
+    ++looks;
+  } while (report.searching && looks < 1000);
+  CHECK(looks >= 7);
+  CHECK(report.punched_bytes == memory->plan().page_bytes_of(0));
+  CHECK(report.where.size() == 1);
+  machine.check_books(*memory);
 }

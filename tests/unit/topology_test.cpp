@@ -138,6 +138,24 @@ TEST_CASE(
   CHECK(topology.memory_nodes_by_distance(3) == Numbers{3, 2, 0});
 }
 
+TEST_CASE("nodes that the process may not take memory from count as without") {
+  Tree tree;
+  tree.cpus("0-3", "0-3");
+  tree.write("node/online", "0-2");
+  tree.node(0, "0-1", 1024, "10 20 30");
+  tree.node(1, "2-3", 1024, "20 10 20");
+  tree.node(2, "", 1024, "30 20 10");
+  tree.write("status",
+             "Name:\tzeropoold\nMems_allowed:\t00000000,00000005\nMems_allowed_list:\t0,2\n");
+  Topology topology = read_topology(tree.root);
+  CHECK(keep_to_allowed_nodes(topology, tree.root + "/status") == Numbers{1});
+  CHECK(topology.memory_nodes_by_distance(1) == Numbers{0, 2});
+  // No such file, or no such line: nothing is known, nothing is forbidden.
+  Topology whole = read_topology(tree.root);
+  CHECK(keep_to_allowed_nodes(whole, tree.root + "/none").empty());
+  CHECK(whole.nodes[1].has_memory);
+}
+
 TEST_CASE("short distances and CPUs beyond the possible ones do no harm") {
   Tree tree;
   tree.cpus("0-1", "0-5");

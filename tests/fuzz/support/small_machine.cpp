@@ -6,6 +6,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "daemon/audit_watch.hpp"
 #include "daemon/lease_watch.hpp"
 #include "zeropool/lib/segment.hpp"
 
@@ -72,6 +73,7 @@ std::unique_ptr<daemon::Pool> SmallMachine::open_pool(const std::string& name,
   require(pool->memory != nullptr, why.c_str());
   pool->orders = std::make_unique<daemon::OrderDesk>(*pool, std::move(hooks));
   pool->leases = std::make_unique<daemon::LeaseWatch>(*pool);
+  pool->audit = std::make_unique<daemon::AuditWatch>(*pool, nullptr);
   return pool;
 }
 
