@@ -148,7 +148,8 @@ void CommitThread::work() {
 CommitResult CommitThread::run(const CommitJob& job) {
   if (job.kind == CommitKind::kPunch) return punch_range(job.range);
   bind(job.range.node);
-  return commit_range(job.range, guard_);
+  return job.kind == CommitKind::kReplace ? replace_range(job.range, guard_)
+                                          : commit_range(job.range, guard_);
 }
 
 // mbind does nothing for hugetlb: the policy of the committing thread decides.

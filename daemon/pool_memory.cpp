@@ -43,6 +43,17 @@ TrimReport PoolMemory::trim(std::uint64_t wanted_bytes, std::uint32_t except_rin
   return wanted_bytes == 0 ? TrimReport{} : state_->trim(wanted_bytes, except_ring);
 }
 
+void PoolMemory::quarantine(std::uint32_t ring, std::uint32_t slot) {
+  state_->quarantine(ring, slot);
+}
+void PoolMemory::replace_quarantined() {
+  for (std::uint32_t ring = 0; ring < ring_count(); ++ring) state_->replace_quarantined(ring);
+}
+std::chrono::nanoseconds PoolMemory::next_replacement() const { return state_->next_replacement(); }
+std::uint64_t PoolMemory::quarantined_slots(std::uint32_t ring) const {
+  return state_->rings[ring].quarantine.slots.count();
+}
+
 PoolAccount& PoolMemory::account() { return *state_->account; }
 std::uint64_t PoolMemory::committed_bytes(std::uint32_t arena) const {
   return state_->arenas[arena].committed_bytes;

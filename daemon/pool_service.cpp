@@ -50,6 +50,7 @@ std::unique_ptr<PoolService> PoolService::start(EventLoop& loop, Pool& pool, Ord
     return nullptr;
   }
   pool.memory->on_published([&self](std::uint32_t) {
+    self.watch_quarantine();
     if (self.pool_.orders->waiting() > 0) self.serve();
   });
   lib::ControlHeader& header = pool.memory->header();
@@ -62,6 +63,7 @@ std::unique_ptr<PoolService> PoolService::start(EventLoop& loop, Pool& pool, Ord
 PoolService::~PoolService() {
   loop_.cancel(order_timer_);
   loop_.cancel(lease_timer_);
+  loop_.cancel(quarantine_timer_);
   if (doorbell_) loop_.unwatch(doorbell_.get());
   pool_.memory->on_published({});
 }
@@ -109,6 +111,7 @@ void PoolService::keep_record(std::uint32_t record) {
 void PoolService::take_up() {
   pool_.orders->take_up_everything();
   sweep_leases();
+  replace_quarantined();
   serve();
 }
 
@@ -180,6 +183,21 @@ void PoolService::sweep_leases() {
   // Deaths in quick succession put the timer off again and again: nothing may wait for it alone.
   loop_.cancel(std::exchange(lease_timer_, 0));
   watch_leases();
+}
+
+void PoolService::replace_quarantined() {
+  pool_.memory->replace_quarantined();
+  watch_quarantine();
+}
+
+void PoolService::watch_quarantine() {
+  loop_.cancel(std::exchange(quarantine_timer_, 0));
+  const std::chrono::nanoseconds wait = pool_.memory->next_replacement();
+  if (wait.count() == 0) return;
+  quarantine_timer_ = loop_.after(wait, [this] {
+    quarantine_timer_ = 0;
+    replace_quarantined();
+  });
 }
 
 void PoolService::stop() {

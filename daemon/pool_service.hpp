@@ -56,6 +56,8 @@ class PoolService {
   // Clients came or went.
   void watch_leases();
   void sweep_leases();
+  // New pages for quarantined slots: now, and again for as long as there are any.
+  void replace_quarantined();
   void stop();
 
  private:
@@ -63,6 +65,7 @@ class PoolService {
   void answer_doorbell();
   bool wishes_raised() const;
   void arm_order_timer();
+  void watch_quarantine();
 
   EventLoop& loop_;
   Pool& pool_;
@@ -75,6 +78,7 @@ class PoolService {
   std::uint32_t next_record_ = 0;
   EventLoop::TimerId order_timer_ = 0;
   EventLoop::TimerId lease_timer_ = 0;
+  EventLoop::TimerId quarantine_timer_ = 0;
 };
 
 }  // namespace zeropool::daemon
