@@ -33,6 +33,12 @@ if(BUILD_TESTING)
   endif()
 endif()
 
+# tests/integration/direct_io.cpp: storage that answers late
+if(BUILD_TESTING)
+  pkg_check_modules(FUSE3 QUIET IMPORTED_TARGET fuse3)
+  pkg_check_modules(URING QUIET IMPORTED_TARGET liburing)
+endif()
+
 # bench
 if(ZEROPOOL_BUILD_BENCH)
   find_package(benchmark QUIET)

@@ -2,6 +2,17 @@
 #include "ctl/table.hpp"
 
 namespace zeropool::ctl {
+namespace {
+
+std::string remarks_on(const nlohmann::json& client) {
+  std::string remarks = truth_at(client, "direct_io") ? "direct I/O" : "";
+  if (truth_at(client, "suspect")) {
+    remarks += std::string(remarks.empty() ? "" : "; ") + "hung up, still runs";
+  }
+  return remarks;
+}
+
+}  // namespace
 
 std::string render_clients(const nlohmann::json& document) {
   Table table({{"POOL", Align::kLeft},
@@ -19,8 +30,7 @@ std::string render_clients(const nlohmann::json& document) {
                human_duration(number_at(client, "attached_seconds")),
                human_size(number_at(client, "held_bytes")),
                human_size(number_at(client, "cached_bytes")),
-               human_size(number_at(client, "in_transit_bytes")),
-               truth_at(client, "suspect") ? "hung up, still runs" : ""});
+               human_size(number_at(client, "in_transit_bytes")), remarks_on(client)});
   }
   return table.empty() ? "no clients are attached\n" : table.text();
 }

@@ -102,7 +102,8 @@ AttachOutcome attach(const std::vector<std::unique_ptr<PoolService>>& pools, Cli
   const std::string name = printable(lib::text_of(request->client_name), lib::kClientNameBytes - 1);
   ErrorCode code = ErrorCode::ok;
   const AttachedClient* client =
-      clients.admit(*service, attached, name, std::move(pidfd), code, why);
+      clients.admit(*service, attached, name, (request->flags & lib::kAttachDirectIo) != 0,
+                    std::move(pidfd), code, why);
   if (client == nullptr) return refuse(code, why);
 
   outcome.reply = lib::make_message<lib::AttachReply>(lib::MessageType::kAttachReply);

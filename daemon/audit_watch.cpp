@@ -23,6 +23,9 @@ bool AuditWatch::Facts::known(std::uint32_t client) const { return watch.known_.
 bool AuditWatch::Facts::in_service(std::uint32_t slot) const {
   return watch.pool_.memory->in_service(watch.ring_, slot);
 }
+bool AuditWatch::Facts::quarantined(std::uint32_t slot) const {
+  return watch.pool_.memory->is_quarantined(watch.ring_, slot);
+}
 // Clients have registered for it (attachment.cpp).
 bool AuditWatch::Facts::barrier() const {
   std::atomic_thread_fence(std::memory_order_seq_cst);

@@ -44,6 +44,7 @@ class AuditWatch {
     AuditWatch& watch;
     bool known(std::uint32_t client) const;
     bool in_service(std::uint32_t slot) const;
+    bool quarantined(std::uint32_t slot) const;
     bool barrier() const;
     bool outlived(lib::Withheld kind, std::uint32_t index, std::uint64_t word) const;
   };

@@ -95,7 +95,7 @@ void free_record(const PoolMemory& memory, std::uint32_t record) {
 }  // namespace
 
 ClientReclaim reclaim_client(Pool& pool, std::uint32_t client, std::uint32_t epoch,
-                             std::uint32_t record) {
+                             std::uint32_t record, bool direct_io) {
   const std::uint64_t begun_ns = monotonic_ns();
   // The dead's stores are visible: its death was seen through the kernel, before this fence.
   std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -108,8 +108,11 @@ ClientReclaim reclaim_client(Pool& pool, std::uint32_t client, std::uint32_t epo
   ClientReclaim report;
   for (std::uint32_t r = 0; r < rings; ++r) {
     lib::Reclaimer<std::atomic> reclaimer(memory.ring(r), client, epoch);
-    const lib::ReclaimReport ring = reclaimer.run();
-    counters.reclaimed_held[r] += ring.held_slots;
+    const lib::ReclaimReport ring =
+        direct_io
+            ? reclaimer.run_with_quarantine([&](std::uint32_t slot) { memory.quarantine(r, slot); })
+            : reclaimer.run();
+    counters.reclaimed_held[r] += ring.held_slots + ring.quarantined_slots;
     counters.reclaimed_in_transit[r] += ring.expired_slots;
     report.slots += ring;
   }
@@ -119,6 +122,7 @@ ClientReclaim reclaim_client(Pool& pool, std::uint32_t client, std::uint32_t epo
   free_record(memory, record);
 
   report.seconds = static_cast<double>(monotonic_ns() - begun_ns) * 1e-9;
+  counters.quarantined_slots += report.slots.quarantined_slots;
   counters.repairs += report.slots.repairs + report.slots.without_room;
   return report;
 }

@@ -21,8 +21,9 @@ struct ClientReclaim {
   double seconds = 0;
 };
 
-// Also counts it in the pool's counters. The caller takes the client out of pool.clients and the ledger.
+// Also counts it in the pool's counters. The caller takes the client out of pool.clients and the ledger. `direct_io`:
+// what it held is quarantined.
 ClientReclaim reclaim_client(Pool& pool, std::uint32_t client, std::uint32_t epoch,
-                             std::uint32_t record);
+                             std::uint32_t record, bool direct_io = false);
 
 }  // namespace zeropool::daemon

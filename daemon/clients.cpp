@@ -51,12 +51,13 @@ Clients::~Clients() {
 }
 
 const AttachedClient* Clients::admit(PoolService& service, const Peer& peer,
-                                     const std::string& name, lib::UniqueFd pidfd, ErrorCode& code,
-                                     std::string& why) {
+                                     const std::string& name, bool direct_io, lib::UniqueFd pidfd,
+                                     ErrorCode& code, std::string& why) {
   AttachedClient client;
   client.service = &service;
   client.pid = peer.pid;
   client.name = name;
+  client.direct_io = direct_io;
   client.pidfd = std::move(pidfd);
   code = ErrorCode::too_many_clients;
   why = "the daemon serves " + std::to_string(clients_.size()) +
@@ -72,7 +73,8 @@ const AttachedClient* Clients::admit(PoolService& service, const Peer& peer,
                            peer.pid,
                            peer.uid,
                            process_start_ns(peer.pid),
-                           ledger_.find_pool(service.pool().memory->name()),
+                           static_cast<std::uint16_t>(service.pool().memory->ledger_index()),
+                           direct_io ? kLedgerDirectIo : std::uint16_t{0},
                            client.record};
   client.wake.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   const std::uint32_t id = client.id;
@@ -94,7 +96,8 @@ const AttachedClient* Clients::admit(PoolService& service, const Peer& peer,
   }
   fill_record(service, client, peer.uid);
   service.pool().clients.push_back(ClientInfo{client.id, client.epoch, client.record, client.pid,
-                                              peer.uid, client.name, monotonic_ns(), false});
+                                              peer.uid, client.name, monotonic_ns(), false,
+                                              direct_io});
   service.watch_leases();
   service.watch_audit();
   code = ErrorCode::ok;
@@ -117,6 +120,7 @@ void Clients::restore(PoolService& service, const LedgerClient& entry, lib::Uniq
   client.epoch = entry.epoch;
   client.record = entry.record;
   client.pid = entry.pid;
+  client.direct_io = (entry.flags & kLedgerDirectIo) != 0;
   const lib::SharedClientRecord* record =
       entry.record < service.pool().memory->plan().shape.client_capacity
           ? &service.pool().memory->view().client(entry.record)
@@ -131,7 +135,8 @@ void Clients::restore(PoolService& service, const LedgerClient& entry, lib::Uniq
   if (!client.wake) client.wake.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   service.keep_record(entry.record);
   service.pool().clients.push_back(ClientInfo{client.id, client.epoch, client.record, client.pid,
-                                              entry.uid, client.name, monotonic_ns(), false});
+                                              entry.uid, client.name, monotonic_ns(), false,
+                                              client.direct_io});
   const std::uint32_t id = client.id;
   const AttachedClient& kept = clients_.emplace(id, std::move(client)).first->second;
   if (!kept.pidfd || has_ended(kept.pidfd.get()) || !watch(kept)) {
@@ -222,11 +227,12 @@ void Clients::reclaim(std::uint32_t id, const char* how, bool died) {
   PoolService& service = *client.service;
   Pool& pool = service.pool();
 
-  const ClientReclaim report = reclaim_client(pool, id, client.epoch, client.record);
+  const ClientReclaim report =
+      reclaim_client(pool, id, client.epoch, client.record, client.direct_io);
   if (died) {
     ++pool.counters.reclaims;
-    pool.counters.reclaimed_slots +=
-        report.slots.held_slots + report.slots.cached_slots + report.slots.expired_slots;
+    pool.counters.reclaimed_slots += report.slots.held_slots + report.slots.quarantined_slots +
+                                     report.slots.cached_slots + report.slots.expired_slots;
     pool.counters.reclaim_duration.observe(report.seconds);
   }
   std::erase_if(pool.clients, [&](const ClientInfo& info) { return info.id == id; });
@@ -245,6 +251,12 @@ void Clients::reclaim(std::uint32_t id, const char* how, bool died) {
       id, client.name, client.pid, how, report.slots.held_slots, report.slots.cached_slots,
       report.slots.expired_slots, pool.config.name, report.seconds * 1e3,
       report.slots.left_in_transit);
+  if (report.slots.quarantined_slots > 0) {
+    spdlog::info(
+        "client {} did direct I/O: {} slots that it held are quarantined until they have new pages",
+        id, report.slots.quarantined_slots);
+    service.replace_quarantined();
+  }
   if (report.slots.repairs + report.slots.without_room > 0) {
     spdlog::warn("pool '{}': {} repairs after client {}", pool.config.name,
                  report.slots.repairs + report.slots.without_room, id);

@@ -31,7 +31,8 @@ struct AttachedClient {
   std::uint32_t epoch = 0;
   std::uint32_t record = 0;
   pid_t pid = 0;
-  std::string name;  // fit to print
+  std::string name;        // fit to print
+  bool direct_io = false;  // its slots are quarantined after it
   lib::UniqueFd pidfd;
   lib::UniqueFd wake;
 };
@@ -47,7 +48,8 @@ class Clients {
 
   // Null: `code` and `why`.
   const AttachedClient* admit(PoolService& service, const Peer& peer, const std::string& name,
-                              lib::UniqueFd pidfd, lib::ErrorCode& code, std::string& why);
+                              bool direct_io, lib::UniqueFd pidfd, lib::ErrorCode& code,
+                              std::string& why);
   // A client of the daemon before, with what the store kept of it. Reclaimed at once when its process has ended.
   void restore(PoolService& service, const LedgerClient& entry, lib::UniqueFd pidfd,
                lib::UniqueFd wake);

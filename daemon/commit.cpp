@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "zeropool/lib/control_plan.hpp"
 
@@ -58,6 +59,13 @@ int commit_chunk(const CommitRange& range, std::uint64_t offset, std::uint64_t b
   return error == EINVAL ? 0 : error;
 }
 
+// Ordinary memory: a punch inside a huge page that cannot be split (it is pinned) clears the bytes and leaves the page.
+// A pinned page has been touched, so it is data to lseek.
+bool has_pages(const CommitRange& range) noexcept {
+  const off_t data = ::lseek(range.fd, static_cast<off_t>(range.offset), SEEK_DATA);
+  return data >= 0 && static_cast<std::uint64_t>(data) < range.offset + range.bytes;
+}
+
 CommitResult failure(int error) noexcept {
   // EFAULT: a populate met what a touch would meet as SIGBUS, a huge page that is not to be had.
   const bool full = error == ENOSPC || error == ENOMEM || error == EFAULT || error == EDQUOT;
@@ -82,6 +90,14 @@ CommitResult commit_range(const CommitRange& range, MemoryGuard& guard) noexcept
     done += bytes;
   }
   return {};
+}
+
+CommitResult replace_range(const CommitRange& range, MemoryGuard& guard) noexcept {
+  if (const CommitResult punched = punch_range(range); punched.outcome != CommitOutcome::kDone) {
+    return punched;
+  }
+  if (!is_hugetlb(range.page_kind) && has_pages(range)) return {CommitOutcome::kFailed, EBUSY};
+  return commit_range(range, guard);
 }
 
 CommitResult punch_range(const CommitRange& range) noexcept {

@@ -45,6 +45,11 @@ struct CommitResult {
 
 CommitResult commit_range(const CommitRange& range, MemoryGuard& guard) noexcept;
 
+// Other pages in the place of those that are there. The old ones belong to whoever has them pinned, who sees nothing of
+// the new ones and is not seen by them; without such a one they are free. Not kDone: the range is a hole, or (EBUSY)
+// has its old pages yet, as a huge page that is pinned cannot be split.
+CommitResult replace_range(const CommitRange& range, MemoryGuard& guard) noexcept;
+
 // Gives the range back to the kernel. Done too for what was never committed.
 CommitResult punch_range(const CommitRange& range) noexcept;
 

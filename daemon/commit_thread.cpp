@@ -151,7 +151,8 @@ CommitResult CommitThread::run(const CommitJob& job) {
   if (const int error = bind(job.range.node); error != 0) {
     return {CommitOutcome::kNodeFull, error};
   }
-  return commit_range(job.range, guard_);
+  return job.kind == CommitKind::kReplace ? replace_range(job.range, guard_)
+                                          : commit_range(job.range, guard_);
 }
 
 // mbind does nothing for hugetlb: the policy of the committing thread decides. 0, or an errno: then nothing may be

@@ -23,7 +23,7 @@
 
 namespace zeropool::daemon {
 
-enum class CommitKind { kCommit, kPunch };
+enum class CommitKind { kCommit, kPunch, kReplace };
 
 struct CommitJob {
   CommitKind kind = CommitKind::kCommit;

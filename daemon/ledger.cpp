@@ -135,6 +135,7 @@ bool Ledger::add_client(const LedgerClient& client) {
     entry.uid = client.uid;
     entry.start_time = client.start_time;
     entry.pool = client.pool;
+    entry.flags = client.flags;
     entry.record = client.record;
     program_order();
     entry.id = client.id;  // COMMIT

@@ -15,7 +15,7 @@
 //   absent      nothing
 //   committing  punches it, refunds it: absent
 //   published   nothing; slots of it that no magazine and no holder has are the daemon's (Absent
-//   marks)
+//   marks); of quarantined ones the pages are replaced, again if need be (quarantine.cpp)
 //   draining    puts its Absent slots back: published
 //   punching    punches it, refunds it: absent
 //
@@ -74,9 +74,12 @@ struct LedgerClient {
   std::int32_t pid;
   std::uint32_t uid;
   std::uint64_t start_time;  // of the process, field 22 of /proc/PID/stat
-  std::uint32_t pool;        // index in the ledger
+  std::uint16_t pool;        // index in the ledger
+  std::uint16_t flags;       // kLedgerDirectIo
   std::uint32_t record;      // number of its ClientRecord
 };
+inline constexpr std::uint16_t kLedgerDirectIo = 1;  // it attached with kAttachDirectIo
+static_assert(kLedgerPools <= 0xffff);
 
 struct LedgerArena {
   std::uint32_t node;

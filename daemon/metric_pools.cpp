@@ -102,6 +102,10 @@ void add_recovery_and_misuse(MetricSheet& sheet, const Pools& pools) {
             [](const PoolStatistics& pool) { return pool.counters.reclaims; });
   each_pool(sheet.counter("reclaimed_slots_total", "Slots that dead clients held."), pools,
             [](const PoolStatistics& pool) { return pool.counters.reclaimed_slots; });
+  each_pool(sheet.counter("quarantined_slots_total",
+                          "Slots that dead clients with direct I/O held: quarantined until they "
+                          "have new pages."),
+            pools, [](const PoolStatistics& pool) { return pool.counters.quarantined_slots; });
   each_pool(sheet.histogram("reclaim_duration_seconds", "How long one reclaim took, in seconds."),
             pools, [](const PoolStatistics& pool) { return pool.counters.reclaim_duration; });
   each_pool(sheet.counter("repairs_total", "Impossible values found in shared memory and mended."),
@@ -140,7 +144,8 @@ void add_states(MetricSheet& sheet, const Pools& pools) {
                                                               {"cold", ring.cold},
                                                               {"cached", ring.cached},
                                                               {"held", ring.held},
-                                                              {"in_transit", ring.in_transit}};
+                                                              {"in_transit", ring.in_transit},
+                                                              {"quarantined", ring.quarantined}};
       for (const auto& [state, count] : states) {
         slots.set(with(ring_labels(pool, ring), "state", state), count);
       }

@@ -47,6 +47,7 @@ struct AuditCounters {
 struct PoolCounters {
   std::uint64_t reclaims = 0;
   std::uint64_t reclaimed_slots = 0;
+  std::uint64_t quarantined_slots = 0;
   std::uint64_t repairs = 0;
   std::uint64_t handoffs_expired = 0;
   std::uint64_t orders_granted = 0;
@@ -70,6 +71,7 @@ struct ClientInfo {
   std::string name;
   std::uint64_t attached_ns = 0;  // CLOCK_MONOTONIC
   bool suspect = false;           // its socket hung up, its process lives
+  bool direct_io = false;         // what it holds is quarantined after it
 };
 
 // What a client holds; by a scan of marks and magazines (holders.hpp).

@@ -4,7 +4,9 @@
 //   2  tables: what is committed of each is a prefix; what a broken commit left behind it is punched
 //   3  extents by their state in the ledger (ledger.hpp)
 //   4  magazines that the dead daemon owned, and grants that it never answered, go back to the ring
-//   5  slots with an Absent mark in published extents are the daemon's: into the ring
+//   5  slots with a Quarantined mark in published extents wait for other pages (quarantine.cpp)
+//   6  slots with an Absent mark in published extents are the daemon's: into the ring, but for those that share a page
+//      with a quarantined one, which may be a hole
 //
 // Every step is one that can be done again: a daemon killed in here is followed by one that begins at 1.
 // Clients go on all the while. Trust: counts that they can write are bounded by what the ledger and the committed
@@ -170,7 +172,7 @@ std::uint64_t PoolMemory::State::give_back_grants(std::uint32_t ring) {
   return given;
 }
 
-// Steps 4 and 5.
+// Steps 4 to 6.
 void PoolMemory::State::adopt_ring(std::uint32_t ring) {
   RingState& state = rings[ring];
   publish_cells(ring);
@@ -178,18 +180,29 @@ void PoolMemory::State::adopt_ring(std::uint32_t ring) {
   const std::uint64_t grants = give_back_grants(ring);
   const lib::ReclaimReport mended =
       lib::Reclaimer<std::atomic>(shared, lib::kDaemonClient, 0).magazines_only();
+  const auto state_of = [&](std::uint32_t slot) {
+    return lib::Mark{shared.slots[slot].mark.load(std::memory_order_acquire)}.state();
+  };
+  for (std::uint32_t slot = 0; slot < state.slots_published; ++slot) {
+    if (is_committed(ring, slot) && state_of(slot) == lib::SlotState::kQuarantined) {
+      state.quarantine.slots.add(slot);
+    }
+  }
   std::vector<std::uint32_t> own;
   for (std::uint32_t slot = 0; slot < state.slots_published; ++slot) {
-    if (!is_publishable(ring, slot)) continue;
-    const lib::Mark mark{shared.slots[slot].mark.load(std::memory_order_acquire)};
-    if (mark.state() == lib::SlotState::kAbsent) {
-      own.push_back(slot);
+    if (!is_committed(ring, slot) || state.quarantine.slots.contains(slot)) continue;
+    if (state_of(slot) == lib::SlotState::kAbsent) {
+      if (is_publishable(ring, slot)) own.push_back(slot);
     } else {
       state.in_service[slot] = true;
       ++state.slots_in_service;
     }
   }
   put_in_ring(ring, own);
+  if (!state.quarantine.slots.empty()) {
+    spdlog::info("pool '{}': {} slots were quarantined by the daemon before", plan.shape.name,
+                 state.quarantine.slots.count());
+  }
   if (mended.magazines + grants + own.size() > 0) {
     spdlog::info(
         "pool '{}': {} magazines and {} grants of the daemon before went back to the ring, and {} "

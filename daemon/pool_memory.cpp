@@ -48,6 +48,19 @@ StrayReport PoolMemory::punch_strays(std::uint64_t now_ns, std::uint64_t deadlin
   state_->punch_strays(now_ns, deadline_ns, report);
   return report;
 }
+void PoolMemory::quarantine(std::uint32_t ring, std::uint32_t slot) {
+  state_->quarantine(ring, slot);
+}
+void PoolMemory::replace_quarantined() {
+  for (std::uint32_t ring = 0; ring < ring_count(); ++ring) state_->replace_quarantined(ring);
+}
+std::chrono::nanoseconds PoolMemory::next_replacement() const { return state_->next_replacement(); }
+bool PoolMemory::is_quarantined(std::uint32_t ring, std::uint32_t slot) const {
+  return state_->rings[ring].quarantine.slots.contains(slot);
+}
+std::uint64_t PoolMemory::quarantined_slots(std::uint32_t ring) const {
+  return state_->rings[ring].quarantine.slots.count();
+}
 
 PoolAccount& PoolMemory::account() { return *state_->account; }
 std::uint64_t PoolMemory::committed_bytes(std::uint32_t arena) const {

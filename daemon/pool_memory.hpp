@@ -10,9 +10,10 @@
 //   P2  A slot is published only when every extent that it touches is committed and populated, and
 //       so are its
 //       words, and magazines enough for it.
-//   P3  An extent is punched only while the daemon holds every slot that touches it.
+//   P3  An extent, or a page of one, is punched only while the daemon holds every slot that touches it.
 // Crash safety: the ledger holds the state of every extent; see ledger.hpp.
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -133,6 +134,14 @@ class PoolMemory {
   // Compares what each segment occupies with what is committed (one fstat each), and punches out what is too much:
   // until `deadline_ns`, then on from there at the next call.
   StrayReport punch_strays(std::uint64_t now_ns, std::uint64_t deadline_ns);
+  // Reclaim has marked this slot quarantined: the kernel may still write it.
+  void quarantine(std::uint32_t ring, std::uint32_t slot);
+  // Begins to replace the pages of quarantined slots, where it is time. What could be replaced is told as published.
+  void replace_quarantined();
+  // When to call that again; zero: no need.
+  std::chrono::nanoseconds next_replacement() const;
+  std::uint64_t quarantined_slots(std::uint32_t ring) const;
+  bool is_quarantined(std::uint32_t ring, std::uint32_t slot) const;
 
   // The account that its bytes are charged to.
   PoolAccount& account();

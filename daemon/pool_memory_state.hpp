@@ -7,6 +7,7 @@
 //   grow.cpp          extents in
 //   publish.cpp       slots into the ring
 //   trim.cpp          slots out of the ring, extents out
+//   quarantine.cpp    slots that the kernel may still write: their pages replaced
 //   watermarks.cpp    ahead of demand
 //   verify_placement.cpp  on which node pages really lie
 //   strays.cpp        pages that nobody committed
@@ -18,6 +19,7 @@
 //       changes it. An extent is punched only while no slot that touches it is in service.
 //   E2  slot words and magazines below slots_published and cells_published are committed, and stay
 //       so.
+//   E3  A slot that shares a page with a quarantined one is not handed to the ring: that page may be a hole.
 
 #include <array>
 #include <atomic>
@@ -29,6 +31,7 @@
 #include "daemon/extents.hpp"
 #include "daemon/pool_memory.hpp"
 #include "daemon/pool_shape.hpp"
+#include "daemon/slot_runs.hpp"
 #include "zeropool/lib/segment.hpp"
 
 namespace zeropool::daemon {
@@ -59,6 +62,26 @@ struct StepTable {
 enum Table : std::size_t { kThreads, kOrders, kShares, kPins, kTables };
 static_assert(kFixedPrefixes == 1 + kTables);
 
+// Quarantined slots of a ring, by the daemon's own record (quarantine.cpp).
+struct Quarantine {
+  SlotRuns slots;
+  std::uint32_t cursor = 0;    // where the next round begins
+  std::uint32_t jobs = 0;      // of the round that is under way
+  std::uint64_t replaced = 0;  // since there were none
+  bool progress = false;       // this round replaced some
+  bool refused = false;        // that new pages could not be had was logged
+  std::chrono::nanoseconds wait{};
+  std::chrono::steady_clock::time_point retry_at{};
+};
+
+// Whole pages of a region, and the slots that touch them.
+struct PageBlock {
+  SlotRange slots;          // from the first to the last quarantined one
+  std::uint64_t begin = 0;  // bytes from the region's first
+  std::uint64_t end = 0;
+  SlotRange touching;
+};
+
 struct RingState {
   std::uint64_t first_extent = 0;  // its number in the ledger
   CommittedPrefix words;
@@ -74,6 +97,7 @@ struct RingState {
   std::atomic<std::uint32_t> cells_published = 0;
   std::uint32_t lowest_absent = 0;      // no extent below it is absent
   std::vector<std::uint32_t> stranded;  // committed slots that no magazine was found for
+  Quarantine quarantine;
   bool demanded = false;
 };
 
@@ -150,6 +174,7 @@ struct PoolMemory::State {
 
   // publish.cpp
   void publish_extent(std::uint32_t ring, std::uint32_t extent);
+  bool is_committed(std::uint32_t ring, std::uint32_t slot) const;
   bool is_publishable(std::uint32_t ring, std::uint32_t slot) const;
   void put_in_ring(std::uint32_t ring, const std::vector<std::uint32_t>& slots);
 
@@ -157,9 +182,12 @@ struct PoolMemory::State {
   TrimReport trim(std::uint64_t wanted_bytes, std::uint32_t except_ring);
   void trim_ring(std::uint32_t ring, std::uint64_t wanted_bytes, TrimReport& report);
   std::vector<std::uint32_t> idle_extents(std::uint32_t ring, std::uint64_t most) const;
+  std::vector<bool> slots_in_use(std::uint32_t ring) const;
+  std::vector<SlotRange> pinned_slots(std::uint32_t ring) const;
   std::vector<bool> pinned_extents(std::uint32_t ring) const;
-  std::vector<std::uint32_t> withdraw(std::uint32_t ring, const std::vector<bool>& chosen);
-  void withdraw_from(std::uint32_t ring, std::uint32_t cell, const std::vector<bool>& chosen,
+  std::vector<std::uint32_t> withdraw(std::uint32_t ring, const std::vector<bool>& wanted,
+                                      SlotRange window);
+  void withdraw_from(std::uint32_t ring, std::uint32_t cell, const std::vector<bool>& wanted,
                      std::vector<std::uint32_t>& withdrawn);
   bool is_withdrawn(std::uint32_t ring, std::uint32_t extent) const;
   bool punch_extent(std::uint32_t ring, std::uint32_t extent);
@@ -168,6 +196,21 @@ struct PoolMemory::State {
   void verify_extent(std::uint32_t ring, std::uint32_t extent, std::uint32_t looks);
   void verify_after_growth(std::uint32_t ring, std::uint32_t extent);
   void verify_some(std::uint32_t extents);
+
+  // quarantine.cpp
+  void quarantine(std::uint32_t ring, std::uint32_t slot);
+  void replace_quarantined(std::uint32_t ring);
+  std::chrono::nanoseconds next_replacement() const;
+  bool shares_quarantined_page(std::uint32_t ring, std::uint32_t slot) const;
+  PageBlock pages_of(std::uint32_t ring, SlotRange slots) const;
+  PageBlock next_block(std::uint32_t ring, std::uint32_t from) const;
+  std::vector<PageBlock> choose_blocks(std::uint32_t ring);
+  void drop_busy_blocks(std::uint32_t ring, std::vector<PageBlock>& blocks);
+  bool has_slots_in_service(std::uint32_t ring, const PageBlock& block) const;
+  void submit_block(std::uint32_t ring, const PageBlock& block);
+  void block_done(std::uint32_t ring, const PageBlock& block, CommitResult result);
+  void renew(std::uint32_t ring, const PageBlock& block);
+  void end_round(std::uint32_t ring);
 
   // watermarks.cpp
   void top_up();

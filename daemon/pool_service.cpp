@@ -52,6 +52,7 @@ std::unique_ptr<PoolService> PoolService::start(EventLoop& loop, Pool& pool, Ord
     return nullptr;
   }
   pool.memory->on_published([&self](std::uint32_t) {
+    self.watch_quarantine();
     if (self.pool_.orders->waiting() > 0) self.serve();
   });
   lib::ControlHeader& header = pool.memory->header();
@@ -65,6 +66,7 @@ PoolService::~PoolService() {
   loop_.cancel(order_timer_);
   loop_.cancel(lease_timer_);
   loop_.cancel(audit_timer_);
+  loop_.cancel(quarantine_timer_);
   if (doorbell_) loop_.unwatch(doorbell_.get());
   pool_.memory->on_published({});
 }
@@ -112,6 +114,7 @@ void PoolService::keep_record(std::uint32_t record) {
 void PoolService::take_up() {
   pool_.orders->take_up_everything();
   sweep_leases();
+  replace_quarantined();
   serve();
   watch_audit();
 }
@@ -200,6 +203,21 @@ void PoolService::arm_audit_timer() {
     // What came back may be what somebody waits for.
     if (pool_.counters.repairs != before && pool_.orders->waiting() > 0) serve();
     arm_audit_timer();
+  });
+}
+
+void PoolService::replace_quarantined() {
+  pool_.memory->replace_quarantined();
+  watch_quarantine();
+}
+
+void PoolService::watch_quarantine() {
+  loop_.cancel(std::exchange(quarantine_timer_, 0));
+  const std::chrono::nanoseconds wait = pool_.memory->next_replacement();
+  if (wait.count() == 0) return;
+  quarantine_timer_ = loop_.after(wait, [this] {
+    quarantine_timer_ = 0;
+    replace_quarantined();
   });
 }
 

@@ -60,6 +60,8 @@ class PoolService {
   // Clients came, or there was damage to take up.
   void watch_audit();
   void sweep_leases();
+  // New pages for quarantined slots: now, and again for as long as there are any.
+  void replace_quarantined();
   void stop();
 
  private:
@@ -68,6 +70,7 @@ class PoolService {
   void arm_audit_timer();
   bool wishes_raised() const;
   void arm_order_timer();
+  void watch_quarantine();
 
   EventLoop& loop_;
   Pool& pool_;
@@ -81,6 +84,7 @@ class PoolService {
   EventLoop::TimerId order_timer_ = 0;
   EventLoop::TimerId lease_timer_ = 0;
   EventLoop::TimerId audit_timer_ = 0;
+  EventLoop::TimerId quarantine_timer_ = 0;
 };
 
 }  // namespace zeropool::daemon

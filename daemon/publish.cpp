@@ -30,11 +30,15 @@ void put_at(lib::SharedMagazine& magazine, std::uint32_t count, lib::SharedSlotW
 
 }  // namespace
 
-bool PoolMemory::State::is_publishable(std::uint32_t ring, std::uint32_t slot) const {
+bool PoolMemory::State::is_committed(std::uint32_t ring, std::uint32_t slot) const {
   const lib::RingPlan& from = plan.rings[ring];
-  return !rings[ring].in_service[slot] &&
-         extent_state(ring, first_extent_of(from, slot)) == ExtentState::kPublished &&
+  return extent_state(ring, first_extent_of(from, slot)) == ExtentState::kPublished &&
          extent_state(ring, last_extent_of(from, slot)) == ExtentState::kPublished;
+}
+
+bool PoolMemory::State::is_publishable(std::uint32_t ring, std::uint32_t slot) const {
+  return !rings[ring].in_service[slot] && is_committed(ring, slot) &&
+         !shares_quarantined_page(ring, slot);  // E3
 }
 
 void PoolMemory::State::publish_extent(std::uint32_t ring, std::uint32_t extent) {

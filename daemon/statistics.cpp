@@ -35,13 +35,14 @@ void add_rings(const Pool& pool, PoolStatistics& statistics) {
     ring.arena = ring_plan.arena;
     ring.node = plan.shape.arenas[ring_plan.arena].node;
     ring.class_bytes = ring_plan.class_bytes;
-    settle_states(ring,
-                  RingSupply{
-                      .published = memory.published_slots(number),
-                      .cold = memory.cold_slots_estimate(number),
-                      .reclaimed_held = entry(pool.counters.reclaimed_held, number),
-                      .reclaimed_in_transit = entry(pool.counters.reclaimed_in_transit, number),
-                  });
+    settle_states(
+        ring, RingSupply{
+                  .published = memory.published_slots(number) + memory.quarantined_slots(number),
+                  .quarantined = memory.quarantined_slots(number),
+                  .cold = memory.cold_slots_estimate(number),
+                  .reclaimed_held = entry(pool.counters.reclaimed_held, number),
+                  .reclaimed_in_transit = entry(pool.counters.reclaimed_in_transit, number),
+              });
   }
 }
 

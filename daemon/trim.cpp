@@ -15,6 +15,7 @@
 #include <numeric>
 
 #include "daemon/pool_memory_state.hpp"
+#include "daemon/ring_look.hpp"
 #include "zeropool/lib/slot_transfer.hpp"
 
 namespace zeropool::daemon {
@@ -22,18 +23,6 @@ namespace {
 
 constexpr auto kPlain = std::memory_order_relaxed;
 constexpr std::uint64_t kMostExtents = 128;  // of one call: the loop must not stand still
-
-// Calls `visit` with each slot number below `bound` in a magazine of the ring that nobody owns.
-template <typename Visit>
-void for_each_entry(const lib::SharedMagazine& magazine, std::uint32_t most, std::uint32_t bound,
-                    Visit visit) {
-  if (magazine.owner.load(std::memory_order_acquire) != 0) return;
-  const std::uint32_t count = std::min(magazine.count.load(kPlain), most);
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const std::uint32_t slot = magazine.slots[i].load(kPlain);
-    if (slot < bound) visit(slot);
-  }
-}
 
 }  // namespace
 
@@ -63,18 +52,18 @@ void PoolMemory::State::trim_ring(std::uint32_t ring, std::uint64_t wanted_bytes
       std::min(kMostExtents - report.extents, (wanted_bytes - 1) / from.extent_bytes + 1);
   const std::vector<std::uint32_t> extents = idle_extents(ring, most);
   if (extents.empty()) return;
-  std::vector<bool> chosen(from.extent_count, false);
+  std::vector<bool> wanted(rings[ring].slots_published, false);
   for (const std::uint32_t extent : extents) {
-    chosen[extent] = true;
+    const SlotRange slots = slots_touching(from, extent);
+    for (std::uint32_t slot = slots.begin; slot < slots.end && slot < wanted.size(); ++slot) {
+      wanted[slot] = true;
+    }
     set_extent_state(ring, extent, ExtentState::kDraining);
   }
   // They are highest first; the words bound them, with what lies between.
-  lib::RingDescriptor& descriptor = view.descriptor(ring);
-  descriptor.drain_begin.store(slots_touching(from, extents.back()).begin, kPlain);
-  descriptor.drain_end.store(slots_touching(from, extents.front()).end, std::memory_order_release);
-  const std::vector<std::uint32_t> withdrawn = withdraw(ring, chosen);
-  descriptor.drain_end.store(0, std::memory_order_release);
-  descriptor.drain_begin.store(0, kPlain);
+  const std::vector<std::uint32_t> withdrawn = withdraw(
+      ring, wanted,
+      {slots_touching(from, extents.back()).begin, slots_touching(from, extents.front()).end});
 
   const std::vector<bool> pinned = pinned_extents(ring);
   for (const std::uint32_t extent : extents) {
@@ -98,29 +87,25 @@ std::vector<std::uint32_t> PoolMemory::State::idle_extents(std::uint32_t ring,
                                                            std::uint64_t most) const {
   const RingState& state = rings[ring];
   const lib::RingPlan& from = plan.rings[ring];
-  const lib::SharedRingView shared = ring_view(ring);
   if (state.slots_published == 0) return {};
   const std::uint32_t extents = last_extent_of(from, state.slots_published - 1) + 1;
   std::vector<std::uint32_t> missing(std::min(extents, from.extent_count), 0);
-  std::vector<bool> seen = state.in_service;  // in service and not yet seen in the ring
+  const std::vector<bool> in_use = slots_in_use(ring);
   const auto each_extent = [&](std::uint32_t slot, auto&& change) {
     const std::uint32_t first = first_extent_of(from, slot);
     const std::uint32_t last = last_extent_of(from, slot);
     change(first);
     if (last != first) change(last);
   };
-  for (std::uint32_t cell = 0; cell < state.cells_published; ++cell) {
-    for_each_entry(shared.cells[cell], from.magazine_slots, state.slots_published,
-                   [&](std::uint32_t slot) { seen[slot] = false; });
-  }
   for (std::uint32_t slot = 0; slot < state.slots_published; ++slot) {
-    if (seen[slot]) each_extent(slot, [&](std::uint32_t extent) { ++missing[extent]; });
+    if (in_use[slot]) each_extent(slot, [&](std::uint32_t extent) { ++missing[extent]; });
   }
   const std::vector<bool> pinned = pinned_extents(ring);
   std::vector<std::uint32_t> found;
   for (std::uint32_t extent = static_cast<std::uint32_t>(missing.size()); extent-- > 0;) {
     if (found.size() >= most) break;
     if (missing[extent] == 0 && !pinned[extent] &&
+        !state.quarantine.slots.touches(slots_touching(from, extent)) &&
         extent_state(ring, extent) == ExtentState::kPublished) {
       found.push_back(extent);
     }
@@ -128,9 +113,21 @@ std::vector<std::uint32_t> PoolMemory::State::idle_extents(std::uint32_t ring,
   return found;
 }
 
-std::vector<bool> PoolMemory::State::pinned_extents(std::uint32_t ring) const {
+// Slots in service that do not seem to lie in a magazine of the ring.
+std::vector<bool> PoolMemory::State::slots_in_use(std::uint32_t ring) const {
+  const RingState& state = rings[ring];
+  const lib::SharedRingView shared = ring_view(ring);
+  std::vector<bool> in_use = state.in_service;
+  for (std::uint32_t cell = 0; cell < state.cells_published; ++cell) {
+    for_each_entry(shared.cells[cell], plan.rings[ring].magazine_slots, state.slots_published,
+                   [&](std::uint32_t slot) { in_use[slot] = false; });
+  }
+  return in_use;
+}
+
+std::vector<SlotRange> PoolMemory::State::pinned_slots(std::uint32_t ring) const {
   const lib::RingPlan& from = plan.rings[ring];
-  std::vector<bool> pinned(from.extent_count, false);
+  std::vector<SlotRange> pinned;
   const auto* pins =
       reinterpret_cast<const lib::PinCell<std::atomic>*>(view.base() + plan.pins_offset);
   for (std::uint32_t i = 0; i < tables[kPins].published; ++i) {
@@ -139,38 +136,47 @@ std::vector<bool> PoolMemory::State::pinned_extents(std::uint32_t ring) const {
     const std::uint32_t first = pins[i].first_slot.load(kPlain);
     const std::uint32_t count = pins[i].slot_count.load(kPlain);
     if (first >= from.slot_capacity || count == 0) continue;
-    const std::uint32_t last =
-        std::min<std::uint32_t>(count - 1, from.slot_capacity - 1 - first) + first;
-    for (std::uint32_t e = first_extent_of(from, first); e <= last_extent_of(from, last); ++e)
+    pinned.push_back({first, first + std::min(count, from.slot_capacity - first)});
+  }
+  return pinned;
+}
+
+std::vector<bool> PoolMemory::State::pinned_extents(std::uint32_t ring) const {
+  const lib::RingPlan& from = plan.rings[ring];
+  std::vector<bool> pinned(from.extent_count, false);
+  for (const SlotRange slots : pinned_slots(ring)) {
+    for (std::uint32_t e = first_extent_of(from, slots.begin);
+         e <= last_extent_of(from, slots.end - 1); ++e)
       pinned[e] = true;
   }
   return pinned;
 }
 
-// Takes the slots of the chosen extents out of the ring's magazines. What it got, each once.
+// Takes the wanted slots, all of them in `window`, out of the ring's magazines. What it got, each once.
 std::vector<std::uint32_t> PoolMemory::State::withdraw(std::uint32_t ring,
-                                                       const std::vector<bool>& chosen) {
+                                                       const std::vector<bool>& wanted,
+                                                       SlotRange window) {
   const RingState& state = rings[ring];
-  const lib::RingPlan& from = plan.rings[ring];
   const lib::SharedRingView shared = ring_view(ring);
+  lib::RingDescriptor& descriptor = view.descriptor(ring);
+  descriptor.drain_begin.store(window.begin, kPlain);
+  descriptor.drain_end.store(window.end, std::memory_order_release);
   std::vector<std::uint32_t> withdrawn;
   for (std::uint32_t cell = 0; cell < state.cells_published; ++cell) {
-    bool wanted = false;
-    for_each_entry(
-        shared.cells[cell], from.magazine_slots, state.slots_published, [&](std::uint32_t slot) {
-          wanted =
-              wanted || chosen[first_extent_of(from, slot)] || chosen[last_extent_of(from, slot)];
-        });
-    if (wanted) withdraw_from(ring, cell, chosen, withdrawn);
+    bool has_wanted = false;
+    for_each_entry(shared.cells[cell], plan.rings[ring].magazine_slots, state.slots_published,
+                   [&](std::uint32_t slot) { has_wanted = has_wanted || wanted[slot]; });
+    if (has_wanted) withdraw_from(ring, cell, wanted, withdrawn);
   }
+  descriptor.drain_end.store(0, std::memory_order_release);
+  descriptor.drain_begin.store(0, kPlain);
   return withdrawn;
 }
 
 void PoolMemory::State::withdraw_from(std::uint32_t ring, std::uint32_t cell,
-                                      const std::vector<bool>& chosen,
+                                      const std::vector<bool>& wanted,
                                       std::vector<std::uint32_t>& withdrawn) {
   RingState& state = rings[ring];
-  const lib::RingPlan& from = plan.rings[ring];
   lib::SharedBatchRing shared(ring_view(ring));
   const lib::SharedRingView& seen = shared.view();
   const lib::OwnerWord me = lib::OwnerWord::daemon();
@@ -187,8 +193,7 @@ void PoolMemory::State::withdraw_from(std::uint32_t ring, std::uint32_t cell,
     if (outcome == lib::TakeOutcome::kDropped || !state.in_service[slot]) continue;
     state.in_service[slot] = false;
     --state.slots_in_service;
-    const bool wanted = chosen[first_extent_of(from, slot)] || chosen[last_extent_of(from, slot)];
-    (wanted ? withdrawn : others).push_back(slot);
+    (wanted[slot] ? withdrawn : others).push_back(slot);
   }
   shared.release_cold(cell, me);
   put_in_ring(ring, others);
@@ -201,7 +206,7 @@ bool PoolMemory::State::is_withdrawn(std::uint32_t ring, std::uint32_t extent) c
   for (std::uint32_t slot = slots.begin; slot < slots.end && slot < state.slots_published; ++slot) {
     if (state.in_service[slot]) return false;
   }
-  return true;
+  return !state.quarantine.slots.touches(slots);
 }
 
 bool PoolMemory::State::punch_extent(std::uint32_t ring, std::uint32_t extent) {

@@ -63,7 +63,17 @@ typedef struct zp_open_options {
   int64_t timeout_ns;      /* of the attach; 0: 5 s */
   int fd;                  /* a connected socket from zp_open_fd(), or -1 */
   const char* client_name; /* shown to operators; NULL: the program's name */
+  uint32_t flags;          /* ZP_OPEN_DIRECT_IO, or 0 */
+  uint32_t reserved;       /* 0 */
 } zp_open_options;
+
+/* Flags of zp_open(). */
+enum {
+  /* The kernel may write into buffers of this process after its death: io_uring (registered buffers or O_DIRECT), AIO,
+   * RDMA, vmsplice. What it holds when it dies gets new pages before anybody else gets it. Put or release a buffer only
+   * when the I/O into it has ended. */
+  ZP_OPEN_DIRECT_IO = 1
+};
 
 typedef struct zp_stats_data {
   uint64_t gets;        /* tls_hits + shared_hits + allocations + failures */
@@ -81,7 +91,8 @@ typedef struct zp_stats_data {
   uint64_t stale_handles;
 } zp_stats_data;
 
-/* Opens a pool by name (NULL or "": the daemon's only one). Opening one again shares the attachment. */
+/* Opens a pool by name (NULL or "": the daemon's only one). Opening one again shares the attachment, if socket, fd and
+ * flags are the same. */
 int zp_open(const char* name, const zp_open_options* options, zp_pool** pool);
 /* Connects to a daemon now, for a zp_open() later (after chroot or setuid). -1 on failure. */
 int zp_open_fd(const char* socket);

@@ -209,7 +209,8 @@ void end_if_unused_locked(Attachment& attachment) noexcept {
 }
 
 bool same_wish(const AttachWish& a, const AttachWish& b) noexcept {
-  return a.pool_name == b.pool_name && a.socket == b.socket && a.fd == b.fd;
+  return a.pool_name == b.pool_name && a.socket == b.socket && a.fd == b.fd &&
+         a.direct_io == b.direct_io;
 }
 
 // An attachment object to use: one that is open with this wish, else a free one. Caller holds the registry.

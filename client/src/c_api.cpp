@@ -1,6 +1,7 @@
 // The C surface: checks of arguments, and the way to the parts that do the work.
 
 #include <cerrno>
+#include <cstddef>
 
 #include <zeropool.h>
 #include <zeropool/lib/hand_off.hpp>
@@ -53,6 +54,9 @@ int get_within(zp_pool* pool, std::size_t bytes, std::int64_t timeout_ns,
   return 0;
 }
 
+// zp_open_options as the first programs know it: without `flags`.
+constexpr std::size_t kFirstOptionsBytes = offsetof(zp_open_options, flags);
+
 // Handle: word[0] = {generation: 40, ring: 16, 1: 8}, word[1] = {pool tag: 32, slot: 32}.
 zp_handle make_handle(std::uint64_t generation, std::uint32_t ring, std::uint32_t slot,
                       std::uint32_t pool_tag) noexcept {
@@ -76,9 +80,19 @@ int zp_open(const char* name, const zp_open_options* options, zp_pool** pool) {
   AttachWish wish;
   wish.pool_name = name == nullptr ? "" : name;
   if (options != nullptr) {
-    if (options->struct_bytes != sizeof(zp_open_options)) {
+    if (options->struct_bytes != sizeof(zp_open_options) &&
+        options->struct_bytes != kFirstOptionsBytes) {
       return fail(ErrorCode::invalid_argument,
                   "zp_open_options.struct_bytes must be sizeof(zp_open_options)");
+    }
+    if (options->struct_bytes > kFirstOptionsBytes) {
+      if ((options->flags & ~std::uint32_t{ZP_OPEN_DIRECT_IO}) != 0 || options->reserved != 0) {
+        return fail(
+            ErrorCode::invalid_argument,
+            "zp_open_options has flags that this libzeropool does not know, or reserved is "
+            "not 0: zero the struct first, or install the libzeropool that it was made for");
+      }
+      wish.direct_io = (options->flags & ZP_OPEN_DIRECT_IO) != 0;
     }
     if (options->socket != nullptr) wish.socket = options->socket;
     if (options->client_name != nullptr) wish.client_name = options->client_name;

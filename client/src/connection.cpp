@@ -42,6 +42,7 @@ lib::AttachRequest make_request(const AttachWish& wish) {
   auto request = lib::make_message<lib::AttachRequest>(lib::MessageType::kAttach);
   request.layout_hash = lib::layout_hash();
   if (wish.fd >= 0) request.flags |= lib::kAttachOwnPidfd;
+  if (wish.direct_io) request.flags |= lib::kAttachDirectIo;
   lib::set_text(request.pool_name, wish.pool_name);
   lib::set_text(request.client_name, wish.client_name.empty()
                                          ? std::string_view(program_invocation_short_name)

@@ -18,7 +18,8 @@ struct AttachWish {
   std::string pool_name;
   std::string client_name;
   std::int64_t timeout_ns = 0;
-  int fd = -1;  // connected already, or -1
+  int fd = -1;             // connected already, or -1
+  bool direct_io = false;  // kAttachDirectIo
 };
 
 struct Attached {

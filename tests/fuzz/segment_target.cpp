@@ -268,7 +268,10 @@ class World {
   void die(const Step& step) {
     const std::size_t which = step.value % pool_->clients.size();
     const ClientInfo client = pool_->clients[which];
-    reclaim_client(*pool_, client.id, client.epoch, client.record);
+    // Every other one did direct I/O.
+    const bool direct_io = client.id % 2 == 0;
+    reclaim_client(*pool_, client.id, client.epoch, client.record, direct_io);
+    if (direct_io) pool_->memory->replace_quarantined();
     pool_->clients.erase(pool_->clients.begin() + static_cast<std::ptrdiff_t>(which));
     add_client();
   }
@@ -299,8 +302,10 @@ class World {
     statistics.state = "running";
     statistics.pools.push_back(collect_pool_statistics(*pool_, machine_.budget));
     for (const RingStatistics& ring : statistics.pools.front().rings) {
-      require(ring.held + ring.in_transit + ring.cached + ring.cold + ring.free == ring.published,
-              "the states of a ring's slots do not sum to what is published");
+      require(
+          ring.quarantined + ring.held + ring.in_transit + ring.cached + ring.cold + ring.free ==
+              ring.published,
+          "the states of a ring's slots do not sum to what is published");
     }
     require(!metric_families(statistics).empty(), "a scrape without metrics");
   }

@@ -1,6 +1,7 @@
 // The C functions: the same operations, codes and sentences; and what a C caller can get wrong.
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -255,6 +256,36 @@ TEST_CASE("options of another size are refused") {
   zp_pool* pool = nullptr;
   CHECK(zp_open("frames", &options, &pool) == ZP_INVALID_ARGUMENT);
   CHECK(pool == nullptr);
+}
+
+TEST_CASE("options of a program that knows no flags are taken, unknown flags are refused") {
+  const DaemonProcess daemon(kConfig);
+  zp_open_options options{};
+  const std::string socket = daemon.socket();
+  options.socket = socket.c_str();
+  options.fd = -1;
+  options.struct_bytes = offsetof(zp_open_options, flags);
+  options.flags = 0xffffffffU;  // behind its end: not looked at
+  options.reserved = 7;
+  zp_pool* pool = nullptr;
+  REQUIRE_MESSAGE(zp_open("frames", &options, &pool) == ZP_OK, zp_last_error());
+  zp_close(pool);
+  options.struct_bytes = sizeof(options);
+  CHECK(zp_open("frames", &options, &pool) == ZP_INVALID_ARGUMENT);
+  options.flags = ZP_OPEN_DIRECT_IO;
+  CHECK(zp_open("frames", &options, &pool) == ZP_INVALID_ARGUMENT);
+  options.reserved = 0;
+  REQUIRE_MESSAGE(zp_open("frames", &options, &pool) == ZP_OK, zp_last_error());
+  CHECK(daemon.ctl_json({"clients"})["clients"][0]["direct_io"] == true);
+  CHECK(daemon.ctl({"clients"}).out.find("direct I/O") != std::string::npos);
+  // Without it the same pool is another attachment: what is held there goes back at once.
+  options.flags = 0;
+  zp_pool* other = nullptr;
+  REQUIRE(zp_open("frames", &options, &other) == ZP_OK);
+  CHECK(other != pool);
+  CHECK(zp_client_id(other) != zp_client_id(pool));
+  zp_close(other);
+  zp_close(pool);
 }
 
 TEST_CASE("every code has a name") {

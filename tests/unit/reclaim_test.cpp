@@ -1,6 +1,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -97,6 +98,51 @@ TEST_CASE("a dead client's slots come back from its magazines, its hands, and it
   CHECK(audit.held == 1);
   TransitNote note;
   CHECK_FALSE(end_hand_off(ring.view.slots[slot], generation, 7, note));
+}
+
+TEST_CASE("of a client with direct I/O only what it held itself is quarantined") {
+  PlainRing ring({.cells = 6, .slots = 8});
+  ring.fill_all();
+  Worker<std::atomic> dead(ring, 5);
+  REQUIRE(dead.claim_filled());
+  std::uint32_t held = 0;
+  Mark held_mark;
+  REQUIRE(dead.get(held, held_mark));
+  Worker<std::atomic> dead_too(ring, 5);
+  REQUIRE(dead_too.claim_filled());
+  std::uint32_t sent = 0;
+  Mark mark;
+  REQUIRE(dead_too.get(sent, mark));
+  std::uint64_t generation = 0;  // its I/O into this one had ended, it says
+  REQUIRE(begin_hand_off(ring.view.slots[sent], mark, TransitNote::make(1, 0, 0), generation));
+  Worker<std::atomic> other(ring, 6);
+  REQUIRE(other.claim_filled());
+  std::uint32_t received = 0;  // never adopted, so no I/O of the dead is under way
+  REQUIRE(other.get(received, mark));
+  std::uint64_t to_the_dead = 0;
+  REQUIRE(begin_hand_off(ring.view.slots[received], mark, TransitNote::make(1, 5, 0), to_the_dead));
+  std::vector<std::uint32_t> seen;
+  Reclaimer<std::atomic> reclaimer(ring.view, 5, 1);
+  const ReclaimReport report =
+      reclaimer.run_with_quarantine([&](std::uint32_t slot) { seen.push_back(slot); });
+  CHECK(report.quarantined_slots == 1);
+  CHECK(report.held_slots == 0);
+  CHECK(report.cached_slots == 2);
+  CHECK(report.expired_slots == 1);
+  CHECK(report.left_in_transit == 1);
+  CHECK(seen == std::vector<std::uint32_t>{held});
+  // It names nobody, and its generation goes on when it is put again.
+  const Mark now{ring.view.slots[held].mark.load()};
+  CHECK(now.is(SlotState::kQuarantined, 0));
+  CHECK(now.generation() == held_mark.generation());
+  const AuditReport audit = ring.audit();
+  CHECK(audit.clean());
+  CHECK(audit.quarantined == 1);
+  CHECK(audit.in_transit == 1);
+  // Run again, it finds nothing.
+  Reclaimer<std::atomic> again(ring.view, 5, 1);
+  CHECK(again.run_with_quarantine([](std::uint32_t) {}).quarantined_slots == 0);
+  CHECK(ring.audit().quarantined == 1);
 }
 
 TEST_CASE("more slots than the dead has room for go into magazines of the ring") {
@@ -229,6 +275,42 @@ TEST_CASE("a reclaim killed at any step and run again loses nothing, beside a wo
           return Script{{victim, first, again, live}, [=] {
                           ring->expect_whole();
                           expect_no_trace(*ring, 1);
+                        }};
+        },
+        {.runs = 20'000, .preemptions = 1});
+    CHECK(result.failure == "");
+    CHECK(result.complete);
+    kills += result.killed;
+  }
+  CHECK(kills > 1000);
+}
+
+TEST_CASE(
+    "no slot that the dead held for direct I/O comes into the ring, wherever it and reclaim die" *
+    doctest::skip(!kCanSchedule)) {
+  std::uint64_t kills = 0;
+  for (std::uint32_t victim_dies = 10; victim_dies < 24; ++victim_dies) {
+    const Explored result = explore_kills(
+        [victim_dies](std::uint32_t kill_after) {
+          auto ring = two_magazines();
+          const Mark held = ring->give(0, 1);  // and not in its magazine any more
+          ring->fill(0, {1});
+          ring->view.slots[0].mark.store(held.word);
+          Actor victim{[=] { cycle(*ring, 1, false); }, victim_dies};
+          victim.dies_anyway = true;
+          const auto reclaim = [=] {
+            Reclaimer<ScheduledAtomic>(ring->view, 1, 1).run_with_quarantine([](std::uint32_t) {});
+          };
+          Actor first{reclaim, kill_after, 0, [=] { ring->forget_dead(1); }};
+          Actor again{reclaim, kNever, 1};
+          Actor live{[=] { cycle(*ring, 2, false); }, kNever, 0};
+          return Script{{victim, first, again, live}, [=] {
+                          ring->expect_whole();
+                          expect_no_trace(*ring, 1);
+                          expect(
+                              Mark{ring->view.slots[0].mark.load()}.is(SlotState::kQuarantined, 0),
+                              "a slot under direct I/O is not quarantined");
+                          expect(ring->audit().cached == 0, "a magazine is still owned");
                         }};
         },
         {.runs = 20'000, .preemptions = 1});

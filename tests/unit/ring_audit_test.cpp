@@ -22,11 +22,13 @@ using PlainRing = TestRing<std::atomic>;
 // What the daemon knows by itself. Clients 1 to 3 are attached.
 struct TestFacts {
   bool known(std::uint32_t client) const { return client >= 1 && client <= 3; }
-  bool in_service(std::uint32_t slot) const { return slot != absent; }
+  bool in_service(std::uint32_t slot) const { return slot != absent && slot != in_quarantine; }
+  bool quarantined(std::uint32_t slot) const { return slot == in_quarantine; }
   bool barrier() const { return has_barrier; }
   bool outlived(Withheld, std::uint32_t, std::uint64_t) const { return all_gone; }
 
   std::uint32_t absent = kNone;
+  std::uint32_t in_quarantine = kNone;
   bool has_barrier = true;
   bool all_gone = false;
 };
@@ -93,6 +95,24 @@ TEST_CASE("a whole ring is left as it is, whatever its slots do") {
     CHECK(ring.view.slots[slot].mark.load() == marks[slot]);
   }
   CHECK(ring.audit().clean());
+}
+
+TEST_CASE("a quarantined slot stays quarantined, and is so again where its mark was overwritten") {
+  PlainRing ring({.cells = 4, .slots = 3});
+  ring.fill(0, {0, 1});
+  TestFacts facts;
+  facts.in_quarantine = 2;
+  const Mark quarantined = Mark::make(4, SlotState::kQuarantined, 0);
+  ring.view.slots[2].mark.store(quarantined.word);
+  CHECK(whole_pass(ring.view, facts).repairs() == 0);
+  CHECK(ring.view.slots[2].mark.load() == quarantined.word);
+  ring.view.slots[2].mark.store(kFree(5));
+  CHECK(whole_pass(ring.view, facts).marks == 1);
+  CHECK(Mark{ring.view.slots[2].mark.load()}.is(SlotState::kQuarantined, 0));
+  facts.in_quarantine = kNone;  // its pages are new: absent
+  facts.absent = 2;
+  CHECK(whole_pass(ring.view, facts).marks == 1);
+  CHECK(Mark{ring.view.slots[2].mark.load()}.is(SlotState::kAbsent, 0));
 }
 
 TEST_CASE("damage in the ring is mended while nobody has to die: each slot is there once again") {

@@ -72,7 +72,7 @@ class Segment {
 };
 
 std::uint64_t sum_of_states(const RingStatistics& ring) {
-  return ring.free + ring.cold + ring.cached + ring.held + ring.in_transit;
+  return ring.free + ring.cold + ring.cached + ring.held + ring.in_transit + ring.quarantined;
 }
 
 }  // namespace
@@ -155,8 +155,12 @@ TEST_CASE("states follow from the counters") {
   ring.released = 12;
   ring.adopted = 9;
   ring.cached = 20;
-  settle_states(ring,
-                {.published = 200, .cold = 40, .reclaimed_held = 5, .reclaimed_in_transit = 1});
+  settle_states(ring, {.published = 203,
+                       .quarantined = 3,
+                       .cold = 40,
+                       .reclaimed_held = 5,
+                       .reclaimed_in_transit = 1});
+  CHECK(ring.quarantined == 3);
   CHECK(ring.held == 100 + 9 - 70 - 12 - 5);
   CHECK(ring.in_transit == 2);
   CHECK(ring.cached == 20);

@@ -24,6 +24,10 @@ struct OpenOptions {
   std::chrono::nanoseconds timeout{0};  // of the attach; 0: 5 s
   int fd = -1;                          // a connected socket, from zp_open_fd()
   std::string client_name;              // shown to operators; empty: the program's name
+  // The kernel may write into buffers of this process after its death: io_uring (registered buffers or O_DIRECT), AIO,
+  // RDMA, vmsplice. What it holds when it dies gets new pages before anybody else gets it. Put or release a Buffer only
+  // when the I/O into it has ended.
+  bool direct_io = false;
 };
 
 struct GetOptions {
@@ -62,6 +66,7 @@ class Pool {
     raw.timeout_ns = options.timeout.count();
     raw.fd = options.fd;
     raw.client_name = options.client_name.empty() ? nullptr : options.client_name.c_str();
+    if (options.direct_io) raw.flags |= ZP_OPEN_DIRECT_IO;
     zp_pool* pool = nullptr;
     const int code = zp_open(name.c_str(), &raw, &pool);
     if (code != 0) return Error{static_cast<ErrorCode>(code), zp_last_error()};

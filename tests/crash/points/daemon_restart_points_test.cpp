@@ -1,5 +1,5 @@
 // A daemon that is killed while it takes up what the one before it left, before its n-th store, is followed by one that
-// takes it up; and so is one that is killed while it grows and grants, or trims.
+// takes it up; and so is one that is killed while it grows and grants, trims, or gives quarantined slots new pages.
 
 #include <algorithm>
 #include <chrono>
@@ -14,6 +14,8 @@
 using namespace std::chrono_literals;
 using namespace zeropool::testing;
 
+namespace lib = zeropool::lib;
+
 namespace {
 
 constexpr std::uint64_t kMostKills = 120;  // of one sweep: every n where there are fewer stores
@@ -23,7 +25,10 @@ constexpr std::uint64_t kMostKills = 120;  // of one sweep: every n where there 
 void check_taken_up(Scene& scene, const std::string& where) {
   CHECK_MESSAGE(scene.survivor.held() >= kHeld, where);
   CHECK_MESSAGE(scene.survivor.intact(), where << ": a slot in two hands");
-  CHECK_MESSAGE(eventually([&] { return scene.daemon.clients() == 1; }), where);
+  CHECK_MESSAGE(eventually([&] {
+                  return scene.daemon.clients() == 1 && scene.daemon.audit()["quarantined"] == 0;
+                }),
+                where);
   scene.survivor.fill_pool(20ms);
   CHECK_MESSAGE(scene.survivor.intact(), where << ": a slot in two hands");
   const nlohmann::json all = scene.daemon.audit();
@@ -122,4 +127,35 @@ TEST_CASE(
   }
   MESSAGE(kills << " kills");
   CHECK(kills >= 60);
+}
+
+TEST_CASE(
+    "a daemon killed while it quarantines slots and replaces their pages is followed by one that "
+    "does") {
+  constexpr int kTooLate = 5;
+  std::uint64_t kills = 0;
+  int too_late = 0;
+  for (std::uint64_t n = 1; too_late < kTooLate; n += 3) {
+    points()->disarm();
+    Scene scene;
+    start_holder_for(scene, true);
+    points()->arm(n);
+    scene.other->kill();
+    const auto is_done = [&] {
+      const lib::AuditReport sum = scene.segment->audit();
+      return scene.segment->clients() == 1 && sum.quarantined == 0 && sum.daemon == 0;
+    };
+    CHECK(eventually([&] { return !scene.daemon.alive() || is_done(); }));
+    points()->disarm();
+    if (scene.daemon.alive()) {
+      ++too_late;
+      scene.daemon.kill9();
+    } else {
+      ++kills;
+    }
+    scene.daemon.start_again();
+    check_taken_up(scene, "quarantine, store " + std::to_string(n));
+  }
+  MESSAGE(kills << " kills");
+  CHECK(kills >= 30);
 }

@@ -73,8 +73,10 @@ struct Scene {
       expect(survivor.keep(survivor.pool().get(kBytes)), "get");
     segment.emplace();
   }
-  zeropool::Pool open() const {
-    auto pool = daemon.open();
+  zeropool::Pool open(bool direct_io = false) const {
+    zeropool::OpenOptions options = daemon.options();
+    options.direct_io = direct_io;
+    auto pool = zeropool::Pool::open("", options);
     expect(static_cast<bool>(pool), pool.error().sentence);
     return *pool;
   }
@@ -95,9 +97,9 @@ inline std::string text(const lib::AuditReport& sum) {
 }
 
 // The other: holds, caches, and has something in transit to itself.
-inline void start_holder(Scene& scene) {
-  scene.other = std::make_unique<ChildProcess>([&](Link& parent) {
-    zeropool::Pool pool = scene.open();
+inline void start_holder_for(Scene& scene, bool direct_io) {
+  scene.other = std::make_unique<ChildProcess>([&scene, direct_io](Link& parent) {
+    zeropool::Pool pool = scene.open(direct_io);
     std::vector<zeropool::Buffer> held;
     for (int i = 0; i < 20; ++i) held.push_back(pool.get(kBytes));
     held.resize(18);
@@ -107,5 +109,6 @@ inline void start_holder(Scene& scene) {
   });
   scene.client = scene.other->link().receive<std::uint32_t>();
 }
+inline void start_holder(Scene& scene) { start_holder_for(scene, false); }
 
 }  // namespace zeropool::testing

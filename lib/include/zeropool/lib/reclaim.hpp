@@ -11,7 +11,11 @@
 //   step 1' an entry that names another live holder, or twice the same slot: the magazine   again: step 2
 //           is emptied by get steps down to it, and the entry dropped
 //   step 2  a slot still held by the dead: put steps into a magazine claimed in its name     again: step 1
+//   step 2q the same of a client that did direct I/O: mark = quarantined, and into no        again: the rest
+//           magazine: the kernel may still write it                                          (by its own mark)
 //   step 2' in transit to the dead: CAS InTransit -> Held by the dead, then as step 2        again: step 2
+//           (never 2q: it was not adopted, so no I/O of the dead is under way; killed
+//           between the two it may be quarantined all the same, which costs a page)
 //   step 2" no magazine with room (damage): mark = orphaned                               the daemon's sweep
 //   step 3  CAS owner dead -> 0, each magazine                                               again: the rest
 
@@ -24,8 +28,9 @@
 namespace zeropool::inline v1::lib {
 
 struct ReclaimReport {
-  std::uint64_t held_slots = 0;    // were with the application
-  std::uint64_t cached_slots = 0;  // were in its magazines
+  std::uint64_t held_slots = 0;         // were with the application, and went into magazines
+  std::uint64_t quarantined_slots = 0;  // were with the application, and its direct I/O
+  std::uint64_t cached_slots = 0;       // were in its magazines
   std::uint64_t magazines = 0;
   std::uint64_t expired_slots = 0;  // in transit to the dead
   std::uint64_t left_in_transit =
@@ -35,6 +40,7 @@ struct ReclaimReport {
 
   ReclaimReport& operator+=(const ReclaimReport& other) noexcept {
     held_slots += other.held_slots;
+    quarantined_slots += other.quarantined_slots;
     cached_slots += other.cached_slots;
     magazines += other.magazines;
     expired_slots += other.expired_slots;
@@ -65,7 +71,20 @@ class Reclaimer {
   // All steps. For the daemon's own leftovers use magazines_only(): what it holds stays absent.
   ReclaimReport run() noexcept {
     mend_magazines();
-    collect_slots();
+    collect_slots([](std::uint32_t, Mark) { return false; });
+    release_magazines();
+    return report_;
+  }
+  // The same for a client that did direct I/O: what it held is quarantined, and `visit` called with each slot.
+  template <typename Visit>
+  ReclaimReport run_with_quarantine(Visit visit) {
+    mend_magazines();
+    collect_slots([&](std::uint32_t slot, Mark held) {
+      view_.slots[slot].mark.store(held.with_holder(SlotState::kQuarantined, 0).word,
+                                   std::memory_order_release);  // COMMIT
+      visit(slot);
+      return true;
+    });
     release_magazines();
     return report_;
   }
@@ -149,8 +168,9 @@ class Reclaimer {
     }
   }
 
-  // Step 2.
-  void collect_slots() noexcept {
+  // Step 2; 2q for the slots of its hands that `quarantine` takes.
+  template <typename Quarantine>
+  void collect_slots(Quarantine quarantine) {
     const std::uint32_t slots = view_.slot_bound();
     std::uint32_t room = kNone;
     for (std::uint32_t slot = 0; slot < slots; ++slot) {
@@ -159,6 +179,10 @@ class Reclaimer {
       if (mark.state() == SlotState::kInTransit) {
         if (!take_from_transit(slot, mark)) continue;
       } else if (held_by(mark, client_)) {
+        if (quarantine(slot, mark)) {
+          ++report_.quarantined_slots;
+          continue;
+        }
         ++report_.held_slots;
       } else {
         continue;

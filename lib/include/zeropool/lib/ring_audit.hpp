@@ -5,13 +5,14 @@
 // more, for those slots alone, then (4) the verdict.
 //
 // Thread safety: the daemon's one thread; clients go on. Facts are the daemon's own (what it knows without shared
-// memory): known(client), in_service(slot), barrier(), outlived(kind, index, word).
+// memory): known(client), in_service(slot), quarantined(slot), barrier(), outlived(kind, index, word).
 // Invariants (what is concluded, and why no word that honest clients write can lead to it):
 //   G1  A count, an entry or an entry's mark is judged only in a magazine that the daemon has claimed by CAS from 0.
 //       There C1 to C3 hold: count within bounds, entries distinct, in service, Free; A1 has made them visible.
 //   G2  A word that names a client which is neither attached nor departed was not written by a client: ids are given
 //       out, and taken back, by this thread, and a client writes no id but its own.
-//   G3  A slot that is not in service has an Absent mark: only the daemon has it, and this thread is the daemon.
+//   G3  A slot that is not in service has an Absent mark, or a Quarantined one while its pages are being replaced: only
+//       the daemon has it, and this thread is the daemon.
 //   G4  A slot whose mark was Free, with one generation, before all magazines were looked at and after it, lay in one
 //       and the same magazine all the while (S2: else it would have been marked with a holder; M2: the next Free has
 //       another generation). If it was in none of them, it is in none. The barrier between the first look at the
@@ -26,7 +27,7 @@
 //   entry dropped          get steps down to it, in the daemon's name; then put steps for the good ones. A kill in
 //                          between leaves Absent marks of slots in no magazine: the take-up puts them into the ring
 //   slot given back        CAS mark -> Absent, put steps: as above
-//   not in service         CAS mark -> Absent                                 again: same
+//   not in service         CAS mark -> Absent, or Quarantined                 again: same
 
 #include <algorithm>
 #include <atomic>
@@ -307,9 +308,11 @@ class RingAudit {
   void look_at_mark(Look& look, std::uint32_t slot) {
     Mark mark{look.view.slots[slot].mark.load(kPlain)};
     if (!look.facts.in_service(slot)) {
-      if (mark.state() == SlotState::kAbsent && mark.client() == 0) return;
-      if (look.view.slots[slot].mark.compare_exchange_strong(
-              mark.word, mark.next(SlotState::kAbsent, 0).word, kPlain, kPlain)) {
+      const SlotState state =
+          look.facts.quarantined(slot) ? SlotState::kQuarantined : SlotState::kAbsent;
+      if (mark.state() == state && mark.client() == 0) return;
+      if (look.view.slots[slot].mark.compare_exchange_strong(mark.word, mark.next(state, 0).word,
+                                                             kPlain, kPlain)) {
         ++findings_.marks;  // G3
       }
       return;

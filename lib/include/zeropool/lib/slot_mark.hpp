@@ -24,7 +24,7 @@ enum class SlotState : std::uint32_t {
   kHeld = 2,         // by `client`
   kInTransit = 3,    // released by `client`, not yet adopted
   kShared = 4,       // several readers; `client` is the number of its share cell
-  kQuarantined = 5,  // its dead holder may still be written to by the kernel
+  kQuarantined = 5,  // with the daemon: the kernel may still write it for its dead holder
   kOrphaned = 6,     // put when no magazine could be found; the daemon collects it
 };
 

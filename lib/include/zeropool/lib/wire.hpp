@@ -40,8 +40,9 @@ struct MessageHeader {
   std::uint32_t bytes = 0;  // of the whole message
 };
 
-inline constexpr std::uint32_t kAttachDirectIo =
-    1;  // the kernel may write into its slots after its death
+// The kernel may write into the slots that it holds after its death (registered buffers, O_DIRECT, RDMA): they are
+// quarantined then.
+inline constexpr std::uint32_t kAttachDirectIo = 1;
 
 // The connection was made by another process (OpenOptions.fd): whoever attaches is the one whose pidfd travels
 // along, and not the one that connected.
