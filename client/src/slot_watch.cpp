@@ -20,6 +20,15 @@ namespace detail = zeropool::v1::detail;
 constexpr int kFilledAfterPut = 0xdd;
 constexpr int kFilledBeyondSize = 0xfd;
 
+// What lies beside the mark of a free slot whose memory a put has filled, so that the next get can tell whether
+// somebody wrote into it since: the generation that this put made. While a slot is in transit its note is there.
+//
+//   63                      24 23          0
+//   [ generation (40 bits)    ][ 0xf00d5e   ]
+constexpr std::uint64_t poison_stamp(std::uint64_t generation) noexcept {
+  return (generation << lib::Mark::kGenerationShift) | 0xf00d5e;
+}
+
 // Where the first byte is that is not `filling`; `count`: nowhere.
 std::size_t first_other(const std::byte* bytes, std::size_t count, int filling) noexcept {
   const auto wanted = static_cast<std::byte>(filling);
@@ -107,7 +116,7 @@ void SlotWatch::end_hold(const Attachment& attachment, Ring& ring, std::uint32_t
 void SlotWatch::check_filled(const Attachment& attachment, Ring& ring,
                              const zp_buffer& buffer) noexcept {
   const std::uint64_t stamp = ring.slots[buffer.slot].note.load(std::memory_order_relaxed);
-  if (stamp != lib::poison_stamp(detail::generation_of(buffer.word))) return;  // W2
+  if (stamp != poison_stamp(detail::generation_of(buffer.word))) return;  // W2
   const auto* data = static_cast<const std::byte*>(buffer.data);
   const std::size_t at = first_other(data, ring.class_bytes, kFilledAfterPut);
   if (at == ring.class_bytes) return;
@@ -142,7 +151,7 @@ void SlotWatch::before_put(const Attachment& attachment, std::uint32_t number, s
   if (poison_) {
     std::memset(address(ring, slot), kFilledAfterPut, ring.class_bytes);
     lib::program_order();  // the stamp comes last (Crash safety)
-    ring.slots[slot].note.store(lib::poison_stamp(held.next(lib::SlotState::kFree, 0).generation()),
+    ring.slots[slot].note.store(poison_stamp(held.next(lib::SlotState::kFree, 0).generation()),
                                 std::memory_order_relaxed);
   }
   close(ring, slot, 0);

@@ -4,11 +4,13 @@
 // It exits with 0, what it did being noticed by nobody; what libzeropool counted is its output.
 
 #include <array>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
@@ -224,6 +226,7 @@ void clean(Pool& pool) {
   std::fflush(stdout);
   const pid_t child = ::fork();
   if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (map_and_touch(put_before)) std::puts("mapped in the child");
     hand_to_and_fro(pool, to_child[0], to_parent[1], kRounds);
     std::exit(0);

@@ -96,15 +96,6 @@ struct TransitNote {
   }
 };
 
-// What lies beside the mark of a free slot whose memory a put has filled, so that the next get can tell whether
-// somebody wrote into it since: the generation that this put made. While a slot is in transit its note is there.
-//
-//   63                      24 23          0
-//   [ generation (40 bits)    ][ 0xf00d5e   ]
-constexpr std::uint64_t poison_stamp(std::uint64_t generation) noexcept {
-  return (generation << Mark::kGenerationShift) | 0xf00d5e;
-}
-
 // The two words of a slot, as they lie in the control segment.
 template <template <typename> class Atom>
 struct SlotWords {
