@@ -89,6 +89,8 @@ typedef struct zp_stats_data {
   uint64_t adopted;  /* hand-offs ended */
   uint64_t double_puts;
   uint64_t stale_handles;
+  uint64_t writes_after_put;   /* seen at the next get, with ZEROPOOL_DEBUG=poison */
+  uint64_t writes_beyond_size; /* seen at put or release, with ZEROPOOL_DEBUG=guard */
 } zp_stats_data;
 
 /* Opens a pool by name (NULL or "": the daemon's only one). Opening one again shares the attachment, if socket, fd and
@@ -123,6 +125,9 @@ int zp_release(zp_buffer* buffer, uint32_t receiver, zp_handle* handle);
 /* Exactly one adopter of a handle wins; the releaser may be it. */
 int zp_adopt(zp_pool* pool, zp_handle handle, zp_buffer* buffer);
 
+/* Another size within the capacity. On failure nothing is changed. What lies beyond the size is not to be touched:
+ * AddressSanitizer, Valgrind and ZEROPOOL_DEBUG=guard take the largest size that a buffer has had for its end. */
+int zp_resize(zp_buffer* buffer, size_t bytes);
 size_t zp_capacity(const zp_buffer* buffer);
 uint32_t zp_node(const zp_buffer* buffer); /* NUMA node of its memory */
 uint32_t zp_client_id(zp_pool* pool);

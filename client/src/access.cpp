@@ -14,9 +14,7 @@ Access::Access(Attachment& attachment) noexcept {
   code_ = ensure_attached(attachment);
   if (code_ != 0) return;
   OwnThread* thread = own_thread();
-  ThreadCache* hot = thread == nullptr
-                         ? nullptr
-                         : thread->hot.caches[attachment.index].load(std::memory_order_relaxed);
+  ThreadCache* hot = thread == nullptr ? nullptr : thread->cache(attachment.index);
   if (hot != nullptr) {
     cache_ = client_cache_of(hot);
   } else {

@@ -4,6 +4,7 @@
 #include <linux/membarrier.h>
 #include <new>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -60,7 +61,7 @@ void register_membarrier() noexcept {
 void thread_exits(OwnThread& thread) noexcept {
   Locked registry_lock(*registry().lock);
   for (std::uint32_t i = 0; i < kMaxPools; ++i) {
-    ThreadCache* hot = thread.hot.caches[i].load(std::memory_order_relaxed);
+    ThreadCache* hot = thread.cache(i);
     if (hot == nullptr) continue;
     ClientCache* cache = client_cache_of(hot);
     Locked lock(cache->attachment->guard->lock);
@@ -70,6 +71,7 @@ void thread_exits(OwnThread& thread) noexcept {
 
 // In a forked child: the parent's mappings are not here, its descriptors are copies.
 void drop_inherited(Attachment& attachment) noexcept {
+  attachment.watch.open_all();
   ::new (static_cast<void*>(&attachment.control)) lib::Mapping();
   for (lib::Mapping& mapping : attachment.data) ::new (static_cast<void*>(&mapping)) lib::Mapping();
   attachment.data.clear();
@@ -115,6 +117,7 @@ void take_up(Attachment& attachment, Attached&& attached) noexcept {
     ring.node = attachment.arenas[descriptor.arena].node;
     attachment.rings.push_back(ring);
   }
+  attachment.watch.set_up(attachment);
   attachment.most_rings = std::max(attachment.most_rings, header.ring_count);
   const auto* classes = reinterpret_cast<const std::uint64_t*>(base + header.class_bytes_offset);
   std::uint32_t near_class = 0;
@@ -150,15 +153,14 @@ std::int64_t held_slots(Attachment& attachment) noexcept {
 void detach_locked(Attachment& attachment) noexcept {
   daemon_is_gone(attachment, monotonic_ns());  // connects again where that is possible
   for (ClientCache* cache : attachment.caches) {
-    if (cache->thread != nullptr) {
-      cache->thread->hot.caches[attachment.index].store(nullptr, std::memory_order_relaxed);
-    }
+    if (cache->thread != nullptr) cache->thread->forget_cache(attachment.index);
     ::munmap(cache, cache->bytes);
   }
   attachment.caches.clear();
   attachment.overflow = nullptr;
   attachment.exited = CounterSums{};
   attachment.rings.clear();
+  attachment.watch.open_all();
   attachment.control = lib::Mapping();
   attachment.data.clear();
   attachment.guard->client_id.store(0, std::memory_order_release);
@@ -213,6 +215,27 @@ bool same_wish(const AttachWish& a, const AttachWish& b) noexcept {
          a.direct_io == b.direct_io;
 }
 
+void tell_unmapped(const lib::Mapping& mapping) noexcept {
+  if (mapping) ::munmap(mapping.data(), mapping.size());
+}
+
+// A forked child has no mapping of the data, but a copy of what a checker thinks of those addresses: whatever is
+// mapped there next must not be closed.
+void open_in_child() {
+  for (Attachment* attachment : registry().attachments) {
+    if (attachment == nullptr) continue;
+    attachment->watch.open_all();
+    if (!attachment->watch.valgrind()) continue;
+    // Valgrind does not know MADV_DONTFORK, and looks for leaks there at the child's end. To the kernel it is nothing.
+    tell_unmapped(attachment->control);
+    for (const lib::Mapping& mapping : attachment->data) tell_unmapped(mapping);
+  }
+}
+void watch_forks() noexcept {
+  static const int registered = ::pthread_atfork(nullptr, nullptr, &open_in_child);
+  static_cast<void>(registered);
+}
+
 // An attachment object to use: one that is open with this wish, else a free one. Caller holds the registry.
 Attachment* find_attachment(const AttachWish& wish) noexcept {
   Registry& all = registry();
@@ -237,6 +260,8 @@ Attachment* find_attachment(const AttachWish& wish) noexcept {
       free->in_use = true;
       free->handles = 0;
       free->wish = wish;
+      free->watch.choose();
+      if (free->watch.on()) watch_forks();
       return free;
     }
   }

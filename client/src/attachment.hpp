@@ -23,6 +23,7 @@
 #include "client_cache.hpp"
 #include "connection.hpp"
 #include "descriptors.hpp"
+#include "slot_watch.hpp"
 #include "thread_state.hpp"
 #include "wiped_lock.hpp"
 
@@ -60,6 +61,7 @@ struct Attachment : zeropool::v1::detail::PoolState {
   std::uint32_t epoch = 0;
   std::string socket_path;
   Descriptors descriptors;
+  SlotWatch watch;
   lib::Mapping control;
   std::vector<lib::Mapping> data;
   lib::ControlView view;

@@ -78,6 +78,12 @@ void give_back(Access& access, zp_buffer* buffers, std::size_t count,
   }
 }
 
+// To be called for what a batch returns.
+void watch_got(Attachment& attachment, const zp_buffer* buffers, std::size_t count) noexcept {
+  if (!attachment.watch.on()) return;
+  for (std::size_t i = 0; i < count; ++i) attachment.watch.got(attachment, buffers[i]);
+}
+
 }  // namespace
 
 std::size_t get_many(Attachment& attachment, std::size_t bytes, std::size_t count,
@@ -95,6 +101,7 @@ std::size_t get_many(Attachment& attachment, std::size_t bytes, std::size_t coun
     if (access.code() != 0) return 0;
     const std::size_t taken = take_run(attachment, access, cls, bytes, count, buffers);
     if (taken > 0) {
+      watch_got(attachment, buffers, taken);
       if (taken < count) would_wait(attachment);
       return taken;
     }
@@ -104,8 +111,10 @@ std::size_t get_many(Attachment& attachment, std::size_t bytes, std::size_t coun
   if (get_one(attachment, bytes, detail::kWaitAsPool, kAnyNode, first) != 0) return 0;
   buffers[0] = make_buffer(attachment, first.ring, first.slot, first.mark, bytes);
   Access access(attachment);
-  if (access.code() != 0) return 1;
-  const std::size_t taken = 1 + take_run(attachment, access, cls, bytes, count - 1, buffers + 1);
+  std::size_t taken = 1;
+  if (access.code() == 0) taken += take_run(attachment, access, cls, bytes, count - 1, buffers + 1);
+  watch_got(attachment, buffers, taken);
+  if (access.code() != 0) return taken;
   if (taken < count) would_wait(attachment);
   return taken;
 }
@@ -137,7 +146,10 @@ int get_batch(Attachment& attachment, const std::size_t* bytes, std::size_t coun
         if (!take_now(attachment, access, cls, one)) break;
         buffers[filled] = make_buffer(attachment, one.ring, one.slot, one.mark, bytes[filled]);
       }
-      if (filled == count) return 0;
+      if (filled == count) {
+        watch_got(attachment, buffers, count);
+        return 0;
+      }
       // Nobody waits holding a part: the whole is ordered.
       give_back(access, buffers, filled, attachment);
       access.ops().flush_all();
@@ -165,7 +177,10 @@ int get_batch(Attachment& attachment, const std::size_t* bytes, std::size_t coun
         return;
       }
     });
-    if (granted == count) return 0;
+    if (granted == count) {
+      watch_got(attachment, buffers, count);
+      return 0;
+    }
     give_back(access, buffers, count, attachment);  // damaged entries among them: ask again
     if (monotonic_ns() >= deadline) return would_wait(attachment);
   }
@@ -217,6 +232,8 @@ void put_many(zp_buffer* buffers, std::size_t count) noexcept {
             detail::incarnation_of(buffer.word) != attachment.incarnation) {
           refuse_not_held(attachment, access.cache(), wanted, twice ? lib::Mark{} : found);
         } else {
+          if (attachment.watch.on())
+            attachment.watch.before_put(attachment, ring, buffer.slot, wanted);
           slots[run] = buffer.slot;
           held[run++] = wanted;
         }

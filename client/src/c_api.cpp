@@ -13,6 +13,7 @@
 #include "batch.hpp"
 #include "get.hpp"
 #include "put.hpp"
+#include "size_text.hpp"
 
 namespace {
 
@@ -51,6 +52,7 @@ int get_within(zp_pool* pool, std::size_t bytes, std::int64_t timeout_ns,
   *buffer = zp_buffer{ring.base + taken.slot * ring.class_bytes, pool,
                       detail::make_buffer_word(taken.mark, taken.ring, attachment.incarnation),
                       taken.slot, static_cast<std::uint32_t>(bytes)};
+  if (attachment.watch.on()) attachment.watch.got(attachment, *buffer);
   return 0;
 }
 
@@ -208,6 +210,8 @@ int zp_release(zp_buffer* buffer, uint32_t receiver, zp_handle* handle) {
       return refuse_not_held(attachment, access.cache(), held, zeropool::lib::Mark{});
     }
     zeropool::lib::SlotWords<std::atomic>& words = view.slots[buffer->slot];
+    if (attachment.watch.on() && words.mark.load(std::memory_order_relaxed) == held.word)
+      attachment.watch.before_release(attachment, ring, buffer->slot);
     if (!zeropool::lib::begin_hand_off(words, held, note, generation)) {
       return refuse_not_held(attachment, access.cache(), held,
                              zeropool::lib::Mark{words.mark.load(std::memory_order_relaxed)});
@@ -250,6 +254,25 @@ int zp_adopt(zp_pool* pool, zp_handle handle, zp_buffer* buffer) {
   *buffer = zp_buffer{setup.base + slot * setup.class_bytes, pool,
                       detail::make_buffer_word(mark, ring, attachment.incarnation), slot,
                       static_cast<std::uint32_t>(bytes)};
+  if (attachment.watch.on()) attachment.watch.adopted(attachment, *buffer);
+  return 0;
+}
+
+int zp_resize(zp_buffer* buffer, size_t bytes) {
+  if (buffer == nullptr || buffer->data == nullptr)
+    return fail(ErrorCode::invalid_argument, "zp_resize needs a held buffer");
+  Attachment& attachment = attachment_of(buffer->pool);
+  if (const int code = check_incarnation(attachment, buffer->word); code != 0) return code;
+  if (bytes == 0)
+    return fail(ErrorCode::invalid_size, "a buffer has at least 1 byte, 0 were asked for");
+  const std::uint32_t ring = detail::ring_of(buffer->word);
+  const std::uint64_t capacity = attachment.rings[ring].class_bytes;
+  if (bytes > capacity) {
+    return fail(ErrorCode::too_large, "this buffer has " + size_text(capacity) + ", " +
+                                          size_text(bytes) + " were asked for: get another");
+  }
+  if (attachment.watch.on()) attachment.watch.resized(ring, buffer->slot, bytes);
+  buffer->size = static_cast<std::uint32_t>(bytes);
   return 0;
 }
 
@@ -307,6 +330,8 @@ int zp_stats(zp_pool* pool, zp_stats_data* stats) {
   stats->adopted = sums.adopted;
   stats->double_puts = sums.double_puts;
   stats->stale_handles = sums.stale_handles;
+  stats->writes_after_put = attachment.watch.writes_after_put();
+  stats->writes_beyond_size = attachment.watch.writes_beyond_size();
   return 0;
 }
 

@@ -173,7 +173,7 @@ ClientCache* make_cache(Attachment& attachment, OwnThread* thread) noexcept {
   CacheOps(attachment, *cache).settle(number);
   attachment.caches.push_back(cache);
   if (thread != nullptr) {
-    thread->hot.caches[attachment.index].store(&cache->hot, std::memory_order_relaxed);
+    thread->set_cache(attachment.index, &cache->hot, !attachment.watch.on());
   }
   if (attachment.header().threads_wanted.load(std::memory_order_relaxed) != 0) {
     CacheOps(attachment, *cache).ring_doorbell();
@@ -191,9 +191,7 @@ void end_cache(ClientCache& cache) noexcept {
       read_counters(*cache.hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
   done.subtract(cache.taken_over);
   attachment.exited.add(done);
-  if (cache.thread != nullptr) {
-    cache.thread->hot.caches[attachment.index].store(nullptr, std::memory_order_relaxed);
-  }
+  if (cache.thread != nullptr) cache.thread->forget_cache(attachment.index);
   std::erase(attachment.caches, &cache);
   std::uint64_t me = cache.me.word;
   cache.hot.record->owner.compare_exchange_strong(me, 0, std::memory_order_release);  // COMMIT

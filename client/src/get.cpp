@@ -171,8 +171,13 @@ zp_v1_slot zp_v1_get_slow(zp_pool* pool, std::size_t bytes, std::int64_t timeout
   Taken taken;
   const int code = get_one(attachment, bytes, timeout_ns, node, taken);
   if (code != 0) return {0, static_cast<std::uint64_t>(code)};
-  return {zeropool::v1::detail::make_buffer_word(taken.mark, taken.ring, attachment.incarnation),
-          taken.slot};
+  const std::uint64_t word =
+      zeropool::v1::detail::make_buffer_word(taken.mark, taken.ring, attachment.incarnation);
+  if (attachment.watch.on()) {
+    attachment.watch.got(attachment, zp_buffer{zp_v1_address(pool, word, taken.slot), pool, word,
+                                               taken.slot, static_cast<std::uint32_t>(bytes)});
+  }
+  return {word, taken.slot};
 }
 
 void* zp_v1_address(zp_pool* pool, std::uint64_t word, std::uint32_t slot) noexcept {

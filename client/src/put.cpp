@@ -45,6 +45,10 @@ int put_orphaned(Attachment& attachment, std::uint32_t ring, std::uint32_t slot,
                  lib::Mark wanted) noexcept {
   const lib::SharedRingView& view = attachment.rings[ring].view;
   std::uint64_t expected = wanted.word;
+  if (attachment.watch.on() && slot < view.slot_bound() &&
+      view.slots[slot].mark.load(std::memory_order_relaxed) == expected) {
+    attachment.watch.before_put(attachment, ring, slot, wanted);
+  }
   if (slot >= view.slot_bound() ||
       !view.slots[slot].mark.compare_exchange_strong(
           expected, wanted.next(lib::SlotState::kOrphaned, 0).word, std::memory_order_release)) {
@@ -72,6 +76,7 @@ int put_one(Attachment& attachment, std::uint64_t buffer_word, std::uint32_t slo
     const lib::Mark found{
         slot < view.slot_bound() ? view.slots[slot].mark.load(std::memory_order_relaxed) : 0};
     if (found != wanted) return refuse_not_held(attachment, access.cache(), wanted, found);
+    if (attachment.watch.on()) attachment.watch.before_put(attachment, ring, slot, wanted);
     ops.put(ring, slot, wanted);
     count_up(ops.record(ring).puts);
     // While somebody waits, nothing is hoarded.

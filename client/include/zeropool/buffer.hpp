@@ -11,7 +11,6 @@
 #include <type_traits>
 #include <utility>
 
-#include <zeropool/detail/poison.hpp>
 #include <zeropool/detail/pool_state.hpp>
 #include <zeropool/error.hpp>
 #include <zeropool/handle.hpp>
@@ -44,7 +43,7 @@ class Buffer {
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   [[gnu::always_inline]] ~Buffer() {
-    if (data_ != nullptr) put(data_, pool_, word_, slot_);
+    if (data_ != nullptr) put(pool_, word_, slot_);
   }
 
   explicit operator bool() const noexcept { return data_ != nullptr; }
@@ -68,14 +67,14 @@ class Buffer {
   }
   // Another size within the capacity. False, and nothing changed, beyond it, for 0, and for an empty Buffer.
   bool resize(std::size_t bytes) noexcept {
-    if (bytes == 0 || bytes > capacity()) return false;
-    detail::unpoison(data_, bytes);
-    size_ = static_cast<std::uint32_t>(bytes);
+    zp_buffer raw = view();
+    if (zp_resize(&raw, bytes) != 0) return false;
+    size_ = raw.size;
     return true;
   }
   // Puts it back now.
   void reset() noexcept {
-    if (data_ != nullptr) put(data_, pool_, word_, slot_);
+    if (data_ != nullptr) put(pool_, word_, slot_);
     data_ = nullptr;
     pool_ = nullptr;
     word_ = 0;
@@ -112,7 +111,6 @@ class Buffer {
     return raw;
   }
   static Buffer from_c(const zp_buffer& raw) noexcept {
-    if (raw.data != nullptr) detail::unpoison(raw.data, raw.size);
     return Buffer(static_cast<std::byte*>(raw.data), raw.pool, raw.word, raw.slot, raw.size);
   }
 
@@ -126,7 +124,7 @@ class Buffer {
   zp_buffer view() const noexcept { return zp_buffer{data_, pool_, word_, slot_, size_}; }
 
   // By value and inlined: so a Buffer whose life is one scope stays in registers.
-  [[gnu::always_inline]] static void put(std::byte* data, zp_pool* pool, std::uint64_t word,
+  [[gnu::always_inline]] static void put(zp_pool* pool, std::uint64_t word,
                                          std::uint32_t slot) noexcept {
     detail::ThreadCache* cache =
         zp_v1_thread->caches[detail::state_of(pool)->index].load(std::memory_order_relaxed);
@@ -134,7 +132,6 @@ class Buffer {
       detail::RingCache& ring = cache->rings[detail::ring_of(word)];
       // The low bits are {ring, incarnation}: a Buffer inherited by fork must not match a slot of the child's own.
       if ((word & lib::Mark::kHolderMask) == ring.tag) [[likely]] {
-        detail::poison(data, ring.class_bytes);
         if (lib::put_hit(*cache, ring, slot, detail::generation_of(word))) [[likely]]
           return;
       }

@@ -130,10 +130,7 @@ class Pool {
   // No allocation; one claim serves many.
   std::size_t get_batch(std::size_t bytes, std::span<Buffer> into) noexcept {
     for (Buffer& buffer : into) buffer.reset();
-    const std::size_t got =
-        zp_get_many(pool_, bytes, into.size(), reinterpret_cast<zp_buffer*>(into.data()));
-    for (Buffer& buffer : into.first(got)) detail::unpoison(buffer.data(), buffer.size());
-    return got;
+    return zp_get_many(pool_, bytes, into.size(), reinterpret_cast<zp_buffer*>(into.data()));
   }
   void put_batch(std::span<Buffer> buffers) noexcept {
     zp_put_batch(reinterpret_cast<zp_buffer*>(buffers.data()), buffers.size());
@@ -172,7 +169,6 @@ class Pool {
         lib::Mark mark;
         if (lib::get_hit(*cache, ring, slot, mark)) [[likely]] {
           std::byte* data = ring.base + slot * ring.class_bytes;
-          detail::unpoison(data, bytes);
           return Buffer(data, pool_, (mark.word & detail::kGenerationBits) | ring.tag, slot,
                         static_cast<std::uint32_t>(bytes));
         }
@@ -187,7 +183,6 @@ class Pool {
     if (got.word == 0) return Buffer::failed(got.slot);
     const auto slot = static_cast<std::uint32_t>(got.slot);
     auto* data = static_cast<std::byte*>(zp_v1_address(pool_, got.word, slot));
-    detail::unpoison(data, bytes);
     return Buffer(data, pool_, got.word, slot, static_cast<std::uint32_t>(bytes));
   }
 
