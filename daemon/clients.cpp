@@ -35,8 +35,31 @@ void fill_record(const PoolService& service, const AttachedClient& client, std::
   std::memset(record.name, 0, sizeof(record.name));
   std::memcpy(record.name, client.name.data(),
               std::min(client.name.size(), sizeof(record.name) - 1));
+  record.presence.store(lib::presence(client.id, client.epoch, lib::PresenceState::kComing),
+                        kRelaxed);
   record.owner.store(lib::OwnerWord::thread(client.id, client.epoch, 0).word,
                      std::memory_order_release);
+}
+
+// Before the look at what it has mapped: a client that comes to its end in between is here by then.
+bool is_coming(const PoolService& service, const AttachedClient& client) {
+  return client.record < service.pool().memory->plan().shape.client_capacity &&
+         service.pool()
+                 .memory->view()
+                 .client(client.record)
+                 .presence.load(std::memory_order_acquire) ==
+             lib::presence(client.id, client.epoch, lib::PresenceState::kComing);
+}
+
+// False: it has just come.
+bool give_up(const PoolService& service, const AttachedClient& client) {
+  std::uint64_t coming = lib::presence(client.id, client.epoch, lib::PresenceState::kComing);
+  return service.pool()
+      .memory->view()
+      .client(client.record)
+      .presence.compare_exchange_strong(
+          coming, lib::presence(client.id, client.epoch, lib::PresenceState::kGivenUp),
+          std::memory_order_acq_rel);  // COMMIT: its attach fails
 }
 
 }  // namespace
@@ -201,11 +224,14 @@ bool Clients::confirm_gone(std::uint32_t id) {
     reclaim(id, "has ended");
     return true;
   }
+  const bool coming = is_coming(*client.service, client);
   if (look_for_mapping(client.pid, client.service->control_device(),
                        client.service->control_inode()) != MappingSeen::kAbsent) {
     return false;
   }
-  reclaim(id, "has given up its memory without a word");
+  if (coming && !give_up(*client.service, client)) return false;
+  reclaim(id, coming ? "has not come to the end of its attach"
+                     : "has given up its memory without a word");
   return true;
 }
 

@@ -85,6 +85,19 @@ Attached map_reply(const lib::AttachReply& reply, lib::Received& received) {
   return attached;
 }
 
+// After all is mapped. False: a daemon has taken this process for one that never would (it was stopped meanwhile, and
+// the daemon that answered had gone).
+bool say_here(const Attached& attached) {
+  const lib::ControlView view(attached.control.data());
+  if (attached.client_number >= view.header().client_capacity) return false;
+  std::uint64_t coming =
+      lib::presence(attached.client_id, attached.epoch, lib::PresenceState::kComing);
+  return view.client(attached.client_number)
+      .presence.compare_exchange_strong(
+          coming, lib::presence(attached.client_id, attached.epoch, lib::PresenceState::kHere),
+          std::memory_order_acq_rel);  // COMMIT
+}
+
 }  // namespace
 
 std::string no_daemon_sentence(const std::string& path, int error) {
@@ -184,6 +197,13 @@ Attached attach_once(const AttachWish& wish, const std::string& path, bool& cut)
   if (reply->code != ErrorCode::ok)
     return failed(reply->code, std::string(lib::text_of(reply->sentence)));
   Attached attached = map_reply(*reply, received);
+  if (attached.code == ErrorCode::ok && !say_here(attached)) {
+    cut = true;
+    return failed(ErrorCode::no_daemon,
+                  "zeropoold at " + path +
+                      " was replaced while this program attached, and the new one has not waited "
+                      "for it (was it stopped?): open the pool again");
+  }
   attached.socket = std::move(socket);
   attached.socket_path = path;
   return attached;

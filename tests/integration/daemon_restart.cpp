@@ -20,6 +20,7 @@
 #include "support/child_process.hpp"
 #include "support/daemon_process.hpp"
 #include "support/pattern.hpp"
+#include "support/stepped_child.hpp"
 
 using namespace std::chrono_literals;
 using namespace zeropool::testing;
@@ -328,4 +329,55 @@ TEST_CASE("a holder that was killed is replaced, with all that it had") {
   CHECK(daemon.clients() == 1);
   CHECK(daemon.audit()["held"] == 1);
   CHECK(has_pattern(held, 9, 4096));
+}
+
+TEST_CASE(
+    "a client that was stopped while it attached, and whose daemon was killed, attaches again by "
+    "itself") {
+  REQUIRE(SteppedChild::permitted());
+  DaemonProcess daemon(kConfig);
+  SteppedChild child([&](const SteppedChild::Marks& marks) {
+    marks.begin();
+    auto pool = daemon.open("frames");
+    expect(static_cast<bool>(pool), pool ? "" : pool.error().sentence);
+    Buffer buffer = pool->get(4096);
+    expect(static_cast<bool>(buffer), buffer.error().sentence);
+    marks.end();
+  });
+  // The daemon has answered; the client has not read it.
+  while (daemon.clients() == 0) REQUIRE(child.step_calls(1) == 1);
+  daemon.kill9();
+  daemon.start_again();
+  CHECK(daemon.clients() == 1);  // it lives, and had its answer
+  CHECK(eventually([&] { return daemon.clients() == 0; }, 30s));
+  CHECK(daemon.log().find("has not come to the end of its attach") != std::string::npos);
+  child.finish();
+  CHECK(daemon.clients() == 1);
+  CHECK(daemon.audit()["held"] == 1);
+  child.kill();
+  CHECK(becomes_all_free(daemon));
+}
+
+TEST_CASE("a client stopped while it attached that goes on in time stays the client that it is") {
+  REQUIRE(SteppedChild::permitted());
+  DaemonProcess daemon(kConfig);
+  SteppedChild child([&](const SteppedChild::Marks& marks) {
+    marks.begin();
+    auto pool = daemon.open("frames");
+    expect(static_cast<bool>(pool), pool ? "" : pool.error().sentence);
+    Buffer buffer = pool->get(4096);
+    expect(static_cast<bool>(buffer), buffer.error().sentence);
+    marks.end();
+  });
+  while (daemon.clients() == 0) REQUIRE(child.step_calls(1) == 1);
+  const auto id = daemon.ctl_json({"clients"})["clients"][0]["id"];
+  daemon.kill9();
+  daemon.start_again();
+  child.finish();
+  std::this_thread::sleep_for(
+      11s);  // the look at suspects: there is no event to wait for, it finds nothing
+  REQUIRE(daemon.clients() == 1);
+  CHECK(daemon.ctl_json({"clients"})["clients"][0]["id"] == id);
+  child.kill();
+  CHECK(becomes_all_free(daemon));
 }

@@ -11,14 +11,27 @@
 
 namespace zeropool::inline v1::lib {
 
+// Whether an attach came to its end: answered by the daemon, then everything mapped by the client. Until then that the
+// client's process has the pool not mapped says nothing: it may have been stopped in between, for however long.
+//   kComing -> kHere by the client, after it has mapped; kComing -> kGivenUp by a daemon that finds a suspect with
+//   nothing mapped. Each by CAS: whoever is second knows. Only a client that was kHere is gone by the absence of its
+//   mapping.
+enum class PresenceState : std::uint64_t { kComing = 0, kHere = 1, kGivenUp = 2 };
+constexpr std::uint64_t presence(std::uint32_t client, std::uint32_t epoch,
+                                 PresenceState state) noexcept {
+  return (std::uint64_t{client} << 32) | (std::uint64_t{epoch & 0xffffffU} << 8) |
+         static_cast<std::uint64_t>(state);
+}
+
 template <template <typename> class Atom>
 struct alignas(128) ClientRecord {
   Atom<std::uint64_t> owner;  // OwnerWord of kind kThread, thread 0; 0: free
   Atom<std::uint32_t> pid;
   Atom<std::uint32_t> uid;
   Atom<std::uint64_t>
-      charged_bytes;  // held and cached: changes at claim, release, hand-off and adopt
-  Atom<std::uint64_t> reserved[5];
+      charged_bytes;             // held and cached: changes at claim, release, hand-off and adopt
+  Atom<std::uint64_t> presence;  // presence() of the client that the record is for
+  Atom<std::uint64_t> reserved[4];
   char name[kClientNameBytes];
   Atom<std::uint64_t> reserved_line[4];
 };
