@@ -1058,7 +1058,14 @@ work:
     :: d = 2
 #endif
     fi;
-    DSTEP(if :: steal[d] == S_NONE -> steal[d] = S_REQ; k = 1 :: else -> k = 0 fi);
+    /* Not of one whose pidfd says that it is dead: a daemon that was killed at its reclaim has left windows in its
+     * magazines, whatever its busy says. */
+#if BROKEN == 17
+#define MAY_ASK true
+#else
+#define MAY_ASK !dead[d]
+#endif
+    DSTEP(if :: steal[d] == S_NONE && MAY_ASK -> steal[d] = S_REQ; k = 1 :: else -> k = 0 fi);
     /* membarrier */
     if
 #if BROKEN == 5
