@@ -72,7 +72,8 @@ struct RingState {
   std::atomic<std::uint32_t> cells_published = 0;
   std::uint32_t lowest_absent = 0;      // no extent below it is absent
   std::vector<std::uint32_t> stranded;  // committed slots that no magazine was found for
-  std::vector<std::uint32_t> unpunched;  // extents in state punching: the kernel refused, they stay charged
+  std::vector<std::uint32_t>
+      unpunched;  // extents in state punching: the kernel refused, they stay charged
   bool demanded = false;
 };
 

@@ -157,8 +157,7 @@ Attached attach_once(const AttachWish& wish, const std::string& path, bool& cut)
   const lib::AttachRequest request = make_request(wish);
   const lib::UniqueFd pidfd = own_pidfd();
   const int fd = pidfd.get();
-  const bool sent =
-      lib::send_message(socket.get(), &request, sizeof(request), &fd, pidfd ? 1 : 0);
+  const bool sent = lib::send_message(socket.get(), &request, sizeof(request), &fd, pidfd ? 1 : 0);
   const int send_error = sent ? 0 : errno;
   // A daemon that turns a connection away says why and ends it, before it is asked: that is there to be read.
   const bool turned_away = !sent && (send_error == EPIPE || send_error == ECONNRESET);

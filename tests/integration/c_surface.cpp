@@ -299,8 +299,7 @@ TEST_CASE("a client that is turned away before it asks says why") {
     options.struct_bytes = sizeof(options);
     options.fd = ends[0];
     zp_pool* pool = nullptr;
-    CHECK(zp_open("frames", &options, &pool) ==
-          (with_reason ? ZP_TOO_MANY_CLIENTS : ZP_NO_DAEMON));
+    CHECK(zp_open("frames", &options, &pool) == (with_reason ? ZP_TOO_MANY_CLIENTS : ZP_NO_DAEMON));
     CHECK((std::string(zp_last_error()) == "come again later") == with_reason);
     ::close(ends[0]);
   }

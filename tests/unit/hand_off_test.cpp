@@ -103,8 +103,10 @@ TEST_CASE("of two adopters one has the buffer; look and store is caught" *
   }
 }
 
-TEST_CASE("of two threads that release one buffer one wins, and the note is the winner's; note before CAS is caught" *
-          doctest::skip(!kCanSchedule)) {
+TEST_CASE(
+    "of two threads that release one buffer one wins, and the note is the winner's; note before "
+    "CAS is caught" *
+    doctest::skip(!kCanSchedule)) {
   for (const bool broken : {false, true}) {
     const Explored result = explore([broken] {
       struct World {
@@ -126,17 +128,17 @@ TEST_CASE("of two threads that release one buffer one wins, and the note is the 
           begin_hand_off(slot, world->held, note, generation);
         }
       };
-      return Script{{{[=] { release(0); }}, {[=] { release(1); }}}, [=] {
-                      const bool first = world->generations[0] != 0;
-                      expect(first != (world->generations[1] != 0), "not one of them won");
-                      const std::uint32_t winner = first ? 0 : 1;
-                      TransitNote note;
-                      expect(end_hand_off(world->ring.view.slots[0], world->generations[winner], 3,
-                                          note),
-                             "the winner's handle is stale");
-                      expect(note.bytes() == 100 + winner && note.receiver() == 2 + winner,
-                             "the note is the loser's");
-                    }};
+      return Script{
+          {{[=] { release(0); }}, {[=] { release(1); }}}, [=] {
+            const bool first = world->generations[0] != 0;
+            expect(first != (world->generations[1] != 0), "not one of them won");
+            const std::uint32_t winner = first ? 0 : 1;
+            TransitNote note;
+            expect(end_hand_off(world->ring.view.slots[0], world->generations[winner], 3, note),
+                   "the winner's handle is stale");
+            expect(note.bytes() == 100 + winner && note.receiver() == 2 + winner,
+                   "the note is the loser's");
+          }};
     });
     CHECK((result.failure != "") == broken);
     if (!broken) CHECK(result.complete);

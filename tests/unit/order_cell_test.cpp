@@ -57,16 +57,17 @@ TEST_CASE("an order that another's refusal falls into is told nothing; a bare co
         if (cell->word.load() != first.word) return;
         refuse_order(*cell, first, ErrorCode::stopping);
       };
-      return Script{{{client}, {daemon}}, [=] {
-                      const OrderWord now{cell->word.load()};
-                      if (now == first.with_state(OrderState::kRefused)) {
-                        expect(reason_of(*cell, first) == ErrorCode::stopping, "refused without a reason");
-                        return;
-                      }
-                      expect(now == second, "the second order is not posted");
-                      const ErrorCode said = broken ? broken_reason(*cell) : reason_of(*cell, second);
-                      expect(said == ErrorCode::ok, "the second order was told of the first");
-                    }};
+      return Script{
+          {{client}, {daemon}}, [=] {
+            const OrderWord now{cell->word.load()};
+            if (now == first.with_state(OrderState::kRefused)) {
+              expect(reason_of(*cell, first) == ErrorCode::stopping, "refused without a reason");
+              return;
+            }
+            expect(now == second, "the second order is not posted");
+            const ErrorCode said = broken ? broken_reason(*cell) : reason_of(*cell, second);
+            expect(said == ErrorCode::ok, "the second order was told of the first");
+          }};
     });
     CHECK((result.failure != "") == broken);
     if (!broken) CHECK(result.complete);

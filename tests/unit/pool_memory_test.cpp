@@ -247,7 +247,7 @@ TEST_CASE("an extent that the kernel does not punch stays charged, and is punche
   CHECK(memory->trim(1, lib::kNone).extents == 0);
   memory->top_up();
   CHECK(memory->committed_bytes(0) == before);
-  CHECK(states(machine, *memory, ExtentState::kPunching) == 1);
+  CHECK(states(machine, *memory, ExtentState::kPunching) > 0);
   machine.check_books(*memory);
   check_idle_rings(*memory);
   punch_error = 0;

@@ -121,9 +121,8 @@ template <template <typename> class Atom>
 bool refuse_order(OrderCell<Atom>& cell, OrderWord posted, ErrorCode code) noexcept {
   note_reason(cell, posted, code);
   std::uint64_t expected = posted.word;
-  return cell.word.compare_exchange_strong(
-      expected, posted.with_state(OrderState::kRefused).word, std::memory_order_release,
-      std::memory_order_relaxed);
+  return cell.word.compare_exchange_strong(expected, posted.with_state(OrderState::kRefused).word,
+                                           std::memory_order_release, std::memory_order_relaxed);
 }
 
 // Client: what the daemon said of its order; ok: nothing.
