@@ -134,6 +134,7 @@ void PoolMemory::State::extent_done(std::uint32_t ring, std::uint32_t extent,
   state.growing_slots -= std::min(state.growing_slots, gained_slots);
   arena.committing_bytes -= bytes;
   bool done = result.outcome == CommitOutcome::kDone;
+  bool punched = true;  // a commit that failed has left nothing (K1)
   if (done) {
     // P2: words and magazines were asked for before it, by the same thread.
     const std::uint32_t high =
@@ -141,7 +142,7 @@ void PoolMemory::State::extent_done(std::uint32_t ring, std::uint32_t extent,
     if (!state.words.covers(std::uint64_t{high} * sizeof(lib::SharedSlotWords)) ||
         !state.cells.covers(cell_bytes(ring, high, tables[kThreads].published))) {
       set_extent_state(ring, extent, ExtentState::kPunching);
-      punch_range(extent_range(ring, extent));
+      punched = punch_range(extent_range(ring, extent)).outcome == CommitOutcome::kDone;
       done = false;
       result = {CommitOutcome::kNodeFull, ENOSPC};
     }
@@ -153,9 +154,14 @@ void PoolMemory::State::extent_done(std::uint32_t ring, std::uint32_t extent,
     verify_after_growth(ring, extent);
     publish_extent(ring, extent);
   } else {
-    set_extent_state(ring, extent, ExtentState::kAbsent);
-    state.lowest_absent = std::min(state.lowest_absent, extent);
-    refund(bytes);
+    if (punched) {
+      set_extent_state(ring, extent, ExtentState::kAbsent);
+      state.lowest_absent = std::min(state.lowest_absent, extent);
+      refund(bytes);
+    } else {
+      arena.committed_bytes += bytes;  // until punch_again()
+      state.unpunched.push_back(extent);
+    }
     arena.full_until = std::chrono::steady_clock::now() + kFullFor;
     if (!arena.refused) {
       spdlog::warn("pool {}: {} bytes could not be committed on node {}: {}", plan.shape.name,

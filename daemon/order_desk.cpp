@@ -198,7 +198,7 @@ bool OrderDesk::hand_over(const Order& order, OrderClaim& claim) {
     return false;
   }
   shared.first_granted.store(first, kRelaxed);
-  shared.refusal.store(static_cast<std::uint32_t>(ErrorCode::ok), kRelaxed);
+  lib::note_reason(shared, order.word, ErrorCode::ok);
   std::uint64_t expected = order.word.word;
   if (!shared.word.compare_exchange_strong(expected,
                                            order.word.with_state(OrderState::kGranted).word,
@@ -216,12 +216,7 @@ bool OrderDesk::hand_over(const Order& order, OrderClaim& claim) {
 void OrderDesk::refuse(const Order& order, ErrorCode code) {
   lib::SharedOrderCell& shared = pool_.memory->view().order(order.cell);
   if (gone(order)) return;
-  shared.refusal.store(static_cast<std::uint32_t>(code), kRelaxed);
-  std::uint64_t expected = order.word.word;
-  if (!shared.word.compare_exchange_strong(
-          expected, order.word.with_state(OrderState::kRefused).word, std::memory_order_release)) {
-    return;
-  }
+  if (!lib::refuse_order(shared, order.word, code)) return;
   ++pool_.counters.orders_refused;
   ring_client(order);
 }
@@ -241,9 +236,7 @@ void OrderDesk::ring_client(const Order& order) {
 // What its client says when its time is up first.
 void OrderDesk::note_starving(Order& order) {
   order.starved = true;
-  pool_.memory->view()
-      .order(order.cell)
-      .refusal.store(static_cast<std::uint32_t>(ErrorCode::budget_exhausted), kRelaxed);
+  lib::note_reason(pool_.memory->view().order(order.cell), order.word, ErrorCode::budget_exhausted);
 }
 
 void OrderDesk::press(Order& order) {

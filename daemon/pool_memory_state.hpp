@@ -98,6 +98,8 @@ struct RingState {
   std::uint32_t lowest_absent = 0;      // no extent below it is absent
   std::vector<std::uint32_t> stranded;  // committed slots that no magazine was found for
   Quarantine quarantine;
+  std::vector<std::uint32_t>
+      unpunched;  // extents in state punching: the kernel refused, they stay charged
   bool demanded = false;
 };
 
@@ -191,6 +193,8 @@ struct PoolMemory::State {
                      std::vector<std::uint32_t>& withdrawn);
   bool is_withdrawn(std::uint32_t ring, std::uint32_t extent) const;
   bool punch_extent(std::uint32_t ring, std::uint32_t extent);
+  bool finish_punch(std::uint32_t ring, std::uint32_t extent);
+  void punch_again(std::uint32_t ring);
 
   // verify_placement.cpp
   void verify_extent(std::uint32_t ring, std::uint32_t extent, std::uint32_t looks);

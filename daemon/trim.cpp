@@ -5,7 +5,8 @@
 //   2  ledger: draining; drain_begin and drain_end tell clients to pass over magazines with their
 //      slots
 //   3  claim those magazines, take their slots out by get steps, put the others back by put steps
-//   4  an extent whose slots are all withdrawn: ledger: punching, punch, ledger: absent, refund
+//   4  an extent whose slots are all withdrawn: ledger: punching, punch, ledger: absent, refund; where the kernel
+//      refuses the punch, the extent stays charged, and is punched at a later trim() or top_up()
 //   5  the slots of the others go back into the ring; ledger: published
 //
 // After a kill in 2 to 5 the ledger says which extents were meant, and Absent marks which slots the
@@ -28,6 +29,7 @@ constexpr std::uint64_t kMostExtents = 128;  // of one call: the loop must not s
 
 TrimReport PoolMemory::State::trim(std::uint64_t wanted_bytes, std::uint32_t except_ring) {
   TrimReport report;
+  for (std::uint32_t ring = 0; ring < rings.size(); ++ring) punch_again(ring);
   std::vector<std::uint32_t> order(rings.size());
   std::iota(order.begin(), order.end(), 0U);
   std::vector<std::uint64_t> cold(rings.size());
@@ -211,7 +213,6 @@ bool PoolMemory::State::is_withdrawn(std::uint32_t ring, std::uint32_t extent) c
 
 bool PoolMemory::State::punch_extent(std::uint32_t ring, std::uint32_t extent) {
   RingState& state = rings[ring];
-  const std::uint64_t bytes = plan.rings[ring].extent_bytes;
   set_extent_state(ring, extent, ExtentState::kPunching);
   std::erase_if(state.stranded, [&](std::uint32_t slot) {
     return first_extent_of(plan.rings[ring], slot) == extent ||
@@ -219,8 +220,15 @@ bool PoolMemory::State::punch_extent(std::uint32_t ring, std::uint32_t extent) {
   });
   // Here, not by the commit thread: a punch takes microseconds, its queue may hold gigabytes of
   // commits.
-  if (punch_range(extent_range(ring, extent)).outcome != CommitOutcome::kDone)
-    return false;  // stays punching
+  if (finish_punch(ring, extent)) return true;
+  state.unpunched.push_back(extent);  // stays punching, and charged
+  return false;
+}
+
+bool PoolMemory::State::finish_punch(std::uint32_t ring, std::uint32_t extent) {
+  RingState& state = rings[ring];
+  const std::uint64_t bytes = plan.rings[ring].extent_bytes;
+  if (punch_range(extent_range(ring, extent)).outcome != CommitOutcome::kDone) return false;
   set_extent_state(ring, extent, ExtentState::kAbsent);
   state.lowest_absent = std::min(state.lowest_absent, extent);
   ArenaState& arena = arenas[plan.rings[ring].arena];
@@ -228,6 +236,12 @@ bool PoolMemory::State::punch_extent(std::uint32_t ring, std::uint32_t extent) {
   arena.forget_misplaced(state.first_extent + extent);
   refund(bytes);
   return true;
+}
+
+// What the kernel refused to punch, once more.
+void PoolMemory::State::punch_again(std::uint32_t ring) {
+  std::erase_if(rings[ring].unpunched,
+                [&](std::uint32_t extent) { return finish_punch(ring, extent); });
 }
 
 }  // namespace zeropool::daemon

@@ -21,6 +21,7 @@ void PoolMemory::State::top_up() {
   std::uint64_t allowance = services.budget.available(*account) / kSpeculativePart;
   for (std::uint32_t ring = 0; ring < rings.size(); ++ring) {
     RingState& state = rings[ring];
+    punch_again(ring);
     if (!state.stranded.empty()) {
       std::vector<std::uint32_t> slots;
       slots.swap(state.stranded);

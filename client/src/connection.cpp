@@ -171,12 +171,20 @@ Attached attach_once(const AttachWish& wish, const std::string& path, bool& cut)
   const lib::AttachRequest request = make_request(wish);
   const lib::UniqueFd pidfd = own_pidfd();
   const int fd = pidfd.get();
-  if (!lib::send_message(socket.get(), &request, sizeof(request), &fd, pidfd ? 1 : 0)) {
+  const bool sent = lib::send_message(socket.get(), &request, sizeof(request), &fd, pidfd ? 1 : 0);
+  const int send_error = sent ? 0 : errno;
+  // A daemon that turns a connection away says why and ends it, before it is asked: that is there to be read.
+  const bool turned_away = !sent && (send_error == EPIPE || send_error == ECONNRESET);
+  if (!sent && !turned_away) {
     cut = true;
-    return failed(ErrorCode::no_daemon, no_daemon_sentence(path, errno));
+    return failed(ErrorCode::no_daemon, no_daemon_sentence(path, send_error));
   }
-  lib::Received received =
-      lib::receive_message(socket.get(), static_cast<int>((timeout_ns + 999'999) / 1'000'000));
+  lib::Received received = lib::receive_message(
+      socket.get(), sent ? static_cast<int>((timeout_ns + 999'999) / 1'000'000) : 0);
+  if (turned_away && received.outcome != lib::ReceiveOutcome::kMessage) {
+    cut = true;
+    return failed(ErrorCode::no_daemon, no_daemon_sentence(path, send_error));
+  }
   if (received.outcome == lib::ReceiveOutcome::kTimedOut) {
     return failed(ErrorCode::timed_out, "zeropoold at " + path + " did not answer the attach in " +
                                             std::to_string(timeout_ns / 1'000'000) +

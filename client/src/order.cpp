@@ -182,7 +182,7 @@ int Order::wait(std::int64_t deadline_ns) noexcept {
     const std::uint32_t wake = cell.wake.load(std::memory_order_acquire);
     const lib::OrderWord now_word{cell.word.load(std::memory_order_acquire)};  // O2
     if (now_word == word_.with_state(lib::OrderState::kGranted)) return 0;
-    ErrorCode refusal = static_cast<ErrorCode>(cell.refusal.load(std::memory_order_relaxed));
+    const ErrorCode refusal = lib::reason_of(cell, word_);
     if (now_word != word_) {
       // Refused, or freed by a daemon that takes us for dead.
       if (now_word == word_.with_state(lib::OrderState::kRefused)) {

@@ -5,12 +5,15 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <sys/socket.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 #include <doctest/doctest.h>
 
 #include <zeropool.h>
+#include <zeropool/lib/wire.hpp>
 
 #include "support/child_process.hpp"
 #include "support/daemon_process.hpp"
@@ -309,6 +312,28 @@ TEST_CASE("a thread's last error is its own") {
     CHECK(zp_last_error_code() == ZP_TOO_LARGE);
   }).join();
   CHECK(zp_last_error_code() == ZP_INVALID_SIZE);
+}
+
+TEST_CASE("a client that is turned away before it asks says why") {
+  namespace lib = zeropool::lib;
+  for (const bool with_reason : {true, false}) {
+    int ends[2] = {-1, -1};
+    REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
+    if (with_reason) {
+      auto reply = lib::make_message<lib::AttachReply>(lib::MessageType::kAttachReply);
+      reply.code = lib::ErrorCode::too_many_clients;
+      lib::set_text(reply.sentence, "come again later");
+      REQUIRE(lib::send_message(ends[1], &reply, sizeof(reply)));
+    }
+    ::close(ends[1]);
+    zp_open_options options{};
+    options.struct_bytes = sizeof(options);
+    options.fd = ends[0];
+    zp_pool* pool = nullptr;
+    CHECK(zp_open("frames", &options, &pool) == (with_reason ? ZP_TOO_MANY_CLIENTS : ZP_NO_DAEMON));
+    CHECK((std::string(zp_last_error()) == "come again later") == with_reason);
+    ::close(ends[0]);
+  }
 }
 
 TEST_CASE("a connected descriptor opens a pool later") {

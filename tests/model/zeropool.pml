@@ -11,10 +11,13 @@
  *   PUBLISH   the last slot is absent at first; the daemon publishes and withdraws slots, by a ledger
  *   BOUND     with PUBLISH and HANDOFF: clients believe a slot bound that they read at their last claim
  *   DAMAGE    client 1 is dead at the start, and its magazine holds an entry that is with client 2
+ *   THREADS   client 1 has two threads, with magazines of their own; they pass each other what they hold; either may
+ *             exit while the other goes on; a kill takes both at once
+ *   RACE      with THREADS: both may have a copy of one handle and put it; what is checked is that no other slot suffers
  * Bounds:
- *   OPS  operations of each client    CRASHES  kills of clients, at most one each    RESTARTS  kills of the daemon
+ *   OPS  operations of each thread    OPS2 of client 2's, if it is another number    CRASHES  kills of clients, at most one each    RESTARTS  kills of the daemon
  *   ACTS  daemon's publishes, withdrawals and steals    NS slots (2 or 3)   NM magazines (3 to 5)   B  slots of a magazine
- *   MAGS  magazines that a client may own (1 or 2)
+ *   MAGS  magazines that a thread may own (1 or 2)
  * BROKEN=n: protocols that must fail; see tests/model/README.md.
  */
 #ifndef BROKEN
@@ -22,6 +25,9 @@
 #endif
 #ifndef OPS
 #define OPS 3
+#endif
+#ifndef OPS2
+#define OPS2 OPS
 #endif
 #ifndef CRASHES
 #define CRASHES 0
@@ -49,18 +55,35 @@
 
 /* ---- the words ---- */
 
-/* Owner word: 0 in the ring; 1, 2 a thread of that client; DAEMON; or a grant, {client, sequence}. */
+/* Threads, and their records: 1 and 2 are the first of clients 1 and 2; 3 is the second of client 1. */
+#ifdef THREADS
+#define LAST_THREAD 3
+#define CLIENT_OF(t) (((t) == 3) -> 1 : (t))
+#define WORD_OF(t) (((t) == 3) -> 5 : (t))
+#define THREAD_OF(w) (((w) == 5) -> 3 : (w))
+#define SIBLING(t) (4 - (t)) /* of 1 and 3 */
+#else
+#define LAST_THREAD 2
+#define CLIENT_OF(t) (t)
+#define WORD_OF(t) (t)
+#define THREAD_OF(w) (w)
+#endif
+
+/* Owner word: 0 in the ring; {client, thread}: 1, 2, and 5 for thread 3; DAEMON; or a grant, {client, sequence}. */
 #define DAEMON 3
 #define GRANT(c, q) (16 + (c) + 4 * ((q) % 8))
-#define OWNER_CLIENT(w) (((w) < 16) -> (w) : ((w) % 4))
+#define OWNER_CLIENT(w) ((w) % 4)
 
 /* Mark: holder mk[] and generation gn[]. Always compared and changed together, as the one word that they are. */
 #define ABSENT 0
 #define FREE 3
 #define TRANSIT(c) (4 + (c))
 #define IN_TRANSIT(s) (mk[s] > 4)
-/* Generations only matter to handles: without HANDOFF they would only multiply states. */
-#ifdef HANDOFF
+/* Generations only matter to handles: without them they would only multiply states. */
+#if defined(HANDOFF) || defined(RACE)
+#define GENERATIONS
+#endif
+#ifdef GENERATIONS
 #define NEXT_GENERATION(s) gn[s] = gn[s] + 1
 #else
 #define NEXT_GENERATION(s) skip
@@ -87,22 +110,24 @@ byte own[NM];
 byte cnt[NM];
 byte sl[NM * B];
 byte mk[NS];
-byte loaded[3] = NONE;   /* a thread record's numbers */
-byte held[3] = NONE;     /* what the application of a client has */
-bool dead[3];
-bool quiet[3];
-bool gone[3];            /* the daemon's client table: reclaimed */
+byte loaded[LAST_THREAD + 1] = NONE; /* a thread record's numbers */
+byte held[LAST_THREAD + 1] = NONE;   /* what a thread of the application has in its hands */
+bool dead[3];                        /* by client */
+bool quiet[LAST_THREAD + 1];
+bool gone[3];                        /* the daemon's client table: reclaimed */
 byte crashes = 0;
 byte restarts = 0;
 byte acts = 0;
 #if MAGS == 2
-byte prev[3] = NONE;
-#define PREVIOUS(c) prev[c]
+byte prev[LAST_THREAD + 1] = NONE;
+#define PREVIOUS(t) prev[t]
 #else
-#define PREVIOUS(c) NONE
+#define PREVIOUS(t) NONE
+#endif
+#ifdef GENERATIONS
+byte gn[NS];
 #endif
 #ifdef HANDOFF
-byte gn[NS];
 byte note[NS];           /* the receiver; 0: anybody */
 byte handle_slot = NONE; /* the last handle sent; whoever likes keeps a copy of it */
 byte handle_gen;
@@ -115,8 +140,8 @@ byte handle_release;
 byte ord = 0;
 #endif
 #ifdef STEAL
-bool busy[3];
-byte steal[3];
+bool busy[LAST_THREAD + 1];
+byte steal[LAST_THREAD + 1];
 #endif
 #ifdef PUBLISH
 bool in_ledger[NS];      /* the ledger: this slot's extent is published */
@@ -126,6 +151,19 @@ byte published = NS - 1; /* slots_published */
 #endif
 
 byte user[NS];           /* ghost: the client whose application uses a slot; 0: none */
+#ifdef RACE
+byte held_generation[LAST_THREAD + 1];
+byte putting[NS];        /* ghost: puts between their look at the mark and their last store */
+bool raced[NS];          /* ghost: two such puts at once */
+#define RACED(s) raced[s]
+#else
+#define RACED(s) false
+#endif
+#if BROKEN == 12
+#define EXEMPT(s) false
+#else
+#define EXEMPT(s) RACED(s)
+#endif
 
 #ifdef DAMAGE
 /* An entry can be told to be damage as long as its slot's mark names another: until reclaim has looked (and, if
@@ -208,20 +246,104 @@ inline claim_room(m, me) {
 #define COUNT_DOWN(m) cnt[m] = cnt[m] - 1; sl[(m) * B + cnt[m]] = 0
 #endif
 
-#define USES(s, who) assert(user[s] == 0); user[s] = who
-#define NO_MORE(s, who) assert(user[s] == who); user[s] = 0
+#define USES(s, who) assert(user[s] == 0 || EXEMPT(s)); user[s] = who
+#define NO_MORE(s, who) assert(user[s] == who || RACED(s)); user[s] = 0
 
-/* ---- a client: one thread, and the application that it serves ---- */
+/* A buffer comes into the hands of a thread. */
+#ifdef RACE
+#define TAKES(s) held[th] = s; held_generation[th] = gn[s]
+#else
+#define TAKES(s) held[th] = s
+#endif
 
-proctype client(byte me) {
-  byte ops = 0;
+/* A thread gives back what it has, or what its sibling has passed to it. */
+#ifdef THREADS
+#define SIBLING_HOLDS (me == 1 && held[SIBLING(th)] != NONE)
+#else
+#define SIBLING_HOLDS false
+#endif
+#define HOLDS (held[th] != NONE || SIBLING_HOLDS)
+inline hands_over() {
+  if
+  :: held[th] != NONE -> out_of_hands(th)
+#ifdef THREADS
+  :: SIBLING_HOLDS -> out_of_hands(SIBLING(th))
+#ifdef RACE
+  :: SIBLING_HOLDS -> s = held[SIBLING(th)]; g = held_generation[SIBLING(th)] /* a copy of the handle */
+#endif
+#endif
+  fi
+}
+inline out_of_hands(t) {
+  s = held[t];
+  held[t] = NONE;
+#ifdef RACE
+  g = held_generation[t];
+  held_generation[t] = 0
+#endif
+}
+
+#ifdef STEAL
+/* With THREADS the daemon asks thread 1 only: its sibling is alike, and client 2 is asked without THREADS. */
+#ifdef THREADS
+#define MAY_BE_STOLEN (th == 1)
+#else
+#define MAY_BE_STOLEN true
+#endif
+/* REQ: I am awake. TAKEN: what the record lists is no longer mine. */
+inline answer_steal() {
+  if
+  :: steal[th] == S_REQ -> STEP(if :: steal[th] == S_REQ -> steal[th] = S_NONE :: else fi)
+  :: steal[th] == S_TAKEN ->
+    STEP(loaded[th] = NONE);
+#if MAGS == 2
+    STEP(prev[th] = NONE);
+#endif
+    STEP(steal[th] = S_NONE)
+  :: else
+  fi
+}
+#endif
+
+#ifdef THREADS
+inline release_own(listed) {
+  if
+  :: listed != NONE -> STEP(assert(own[listed] == word_of_me); own[listed] = 0; listed = NONE)
+  :: else
+  fi
+}
+#endif
+
+/* A thread's end by a kill. Its record stays as it is, until reclaim; without STEAL nobody reads it. */
+inline ends(t) {
+  held[t] = NONE;
+#ifdef RACE
+  held_generation[t] = 0;
+#endif
+#ifndef STEAL
+  loaded[t] = NONE;
+#if MAGS == 2
+  prev[t] = NONE;
+#endif
+#endif
+  skip
+}
+
+/* The kill of one thread is its sibling's: at its next step it finds its client dead. */
+#if defined(THREADS) && CRASHES > 0
+#define ENDS_WITH_SIBLING
+#endif
+
+/* ---- a thread of a client, and the application that it serves ---- */
+
+proctype thread(byte th; byte me; byte word_of_me; byte ops) {
   byte m = 0;
   byte s = 0;
-#ifdef HANDOFF
+#ifdef GENERATIONS
   byte g = 0;
+#endif
 #if BROKEN == 7
   byte from_release = 0;
-#endif
 #endif
 #ifdef ORDERS
   byte word = 0;
@@ -229,107 +351,127 @@ proctype client(byte me) {
 #ifdef BOUND
   byte bound = NS - 1;
 #endif
-  do
-  :: ops == OPS -> break
-  :: ops < OPS ->
-    ops++;
-#ifdef STEAL
-    STEP(busy[me] = 1);
-    if
-    :: steal[me] != S_NONE ->
-      STEP(busy[me] = 0);
-      if
-      :: steal[me] == S_REQ -> STEP(if :: steal[me] == S_REQ -> steal[me] = S_NONE :: else fi)
-      :: steal[me] == S_TAKEN ->
-        STEP(loaded[me] = NONE);
-#if MAGS == 2
-        STEP(prev[me] = NONE);
+#ifdef ENDS_WITH_SIBLING
+  {
 #endif
-        STEP(steal[me] = S_NONE)
+  do
+  :: ops == 0 -> break
+  :: ops > 0 ->
+    ops--;
+#ifdef STEAL
+    if
+    :: MAY_BE_STOLEN ->
+      STEP(busy[th] = 1);
+      if
+      :: steal[th] != S_NONE ->
+        STEP(busy[th] = 0);
+        answer_steal();
+        goto next
       :: else
-      fi;
-      goto next
+      fi
     :: else
     fi;
 #endif
     if
-    :: loaded[me] == NONE -> /* claim */
-      STEP(claim_any(m, me); loaded[me] = m; m = 0);
+    :: loaded[th] == NONE -> /* claim */
+      STEP(claim_any(m, word_of_me); loaded[th] = m; m = 0);
 #ifdef BOUND
       bound = published
 #endif
-    :: loaded[me] != NONE -> /* release */
-      STEP(assert(own[loaded[me]] == me); own[loaded[me]] = 0; loaded[me] = NONE)
+    :: loaded[th] != NONE -> /* release */
+      STEP(assert(own[loaded[th]] == word_of_me); own[loaded[th]] = 0; loaded[th] = NONE)
 #if MAGS == 2
-    :: loaded[me] != NONE || prev[me] != NONE -> /* the two change places */
-      STEP(m = loaded[me]; loaded[me] = prev[me]; prev[me] = m; m = 0)
+    :: loaded[th] != NONE || prev[th] != NONE -> /* the two change places */
+      STEP(m = loaded[th]; loaded[th] = prev[th]; prev[th] = m; m = 0)
 #endif
-    :: loaded[me] != NONE && held[me] == NONE && cnt[loaded[me]] > 0 -> /* get */
-      s = sl[loaded[me] * B + cnt[loaded[me]] - 1];
+    :: loaded[th] != NONE && held[th] == NONE && cnt[loaded[th]] > 0 -> /* get */
+      s = sl[loaded[th] * B + cnt[loaded[th]] - 1];
 #ifdef BOUND
       if
-      :: s >= bound -> STEP(COUNT_DOWN(loaded[me])); goto got
+      :: s >= bound -> STEP(COUNT_DOWN(loaded[th])); goto got
       :: else
       fi;
 #endif
       if
       :: mk[s] != FREE ->
 #ifndef DAMAGE
-        assert(false);
+        assert(RACED(s));
 #endif
-        STEP(COUNT_DOWN(loaded[me]))
+        STEP(COUNT_DOWN(loaded[th]))
       :: else ->
 #if BROKEN == 1
-        STEP(COUNT_DOWN(loaded[me]));
-        STEP(mk[s] = me; held[me] = s; USES(s, me))
+        STEP(COUNT_DOWN(loaded[th]));
+        STEP(mk[s] = me; TAKES(s); USES(s, me))
 #else
         STEP(mk[s] = me);                                            /* get 1 */
-        STEP(COUNT_DOWN(loaded[me]); held[me] = s; USES(s, me))      /* get 2: COMMIT */
+        STEP(COUNT_DOWN(loaded[th]); TAKES(s); USES(s, me))          /* get 2: COMMIT */
 #endif
       fi;
 #ifdef BOUND
 got:
 #endif
       s = 0
-    :: loaded[me] != NONE && held[me] != NONE && cnt[loaded[me]] < B && MAY_PUT -> /* put */
-      s = held[me];
+    :: atomic { loaded[th] != NONE && HOLDS && cnt[loaded[th]] < B && MAY_PUT -> hands_over() }; /* put */
+#ifdef RACE
+      atomic {
+        if
+        :: mk[s] == me && gn[s] == g -> raced[s] = raced[s] || putting[s] > 0; putting[s]++; NO_MORE(s, me)
+        :: else -> s = 0; g = 0; goto next /* put already */
+        fi
+      };
+#else
       assert(mk[s] == me);
+#endif
 #if defined(BOUND) && BROKEN != 9
       bound = published; /* a slot that it did not get from a magazine of its own */
 #endif
 #if BROKEN == 2
-      STEP(cnt[loaded[me]] = cnt[loaded[me]] + 1; NO_MORE(s, me));
-      STEP(sl[loaded[me] * B + cnt[loaded[me]] - 1] = s);
-      STEP(mk[s] = FREE; NEXT_GENERATION(s); held[me] = NONE);
+      STEP(cnt[loaded[th]] = cnt[loaded[th]] + 1; NO_MORE(s, me));
+      STEP(sl[loaded[th] * B + cnt[loaded[th]] - 1] = s);
+      STEP(mk[s] = FREE; NEXT_GENERATION(s));
 #elif BROKEN == 8
       STEP(mk[s] = FREE; NEXT_GENERATION(s); NO_MORE(s, me));
-      STEP(sl[loaded[me] * B + cnt[loaded[me]]] = s);
-      STEP(cnt[loaded[me]] = cnt[loaded[me]] + 1; held[me] = NONE);
+      STEP(sl[loaded[th] * B + cnt[loaded[th]]] = s);
+      STEP(cnt[loaded[th]] = cnt[loaded[th]] + 1);
+#elif defined(RACE)
+      STEP(sl[loaded[th] * B + cnt[loaded[th]]] = s);
+      STEP(cnt[loaded[th]] = cnt[loaded[th]] + 1);
+      STEP(mk[s] = FREE; gn[s] = g + 1; putting[s]--);
+      g = 0;
+#elif BROKEN == 15
+      /* back into the getter's magazine */
+      m = ((me == 1 && loaded[SIBLING(th)] != NONE && cnt[loaded[SIBLING(th)]] < B) -> loaded[SIBLING(th)] : loaded[th]);
+      STEP(sl[m * B + cnt[m]] = s; NO_MORE(s, me));
+      STEP(cnt[m] = cnt[m] + 1);
+      STEP(mk[s] = FREE; NEXT_GENERATION(s));
+      m = 0;
 #else
-      STEP(sl[loaded[me] * B + cnt[loaded[me]]] = s; NO_MORE(s, me)); /* put 1 */
-      STEP(cnt[loaded[me]] = cnt[loaded[me]] + 1);                    /* put 2: COMMIT */
-      STEP(mk[s] = FREE; NEXT_GENERATION(s); held[me] = NONE);        /* put 3 */
+      STEP(sl[loaded[th] * B + cnt[loaded[th]]] = s; NO_MORE(s, me)); /* put 1 */
+      STEP(cnt[loaded[th]] = cnt[loaded[th]] + 1);                    /* put 2: COMMIT */
+      STEP(mk[s] = FREE; NEXT_GENERATION(s));                         /* put 3 */
 #endif
       s = 0
 #ifdef HANDOFF
-    :: held[me] != NONE -> /* release for hand-off */
-      s = held[me];
+    :: atomic { HOLDS -> hands_over() }; /* release for hand-off */
+      assert(mk[s] == me);
+#if BROKEN != 7
+      STEP(NEXT_GENERATION(s); g = gn[s]);                           /* release 1: no sibling can any more */
+#endif
       if
-      :: STEP(note[s] = 0)
+      :: STEP(note[s] = 0)                                           /* release 2 */
       :: STEP(note[s] = 3 - me)
       fi;
 #if BROKEN == 7
-      STEP(assert(mk[s] == me); mk[s] = TRANSIT(me); g = gn[s]; held[me] = NONE; NO_MORE(s, me);
+      STEP(assert(mk[s] == me); mk[s] = TRANSIT(me); g = gn[s]; NO_MORE(s, me);
            releases[s] = releases[s] + 1; from_release = releases[s]);
       STEP(handle_slot = s; handle_gen = g; handle_release = from_release);
       from_release = 0;
 #else
-      STEP(assert(mk[s] == me); mk[s] = TRANSIT(me); NEXT_GENERATION(s); g = gn[s]; held[me] = NONE;
-           NO_MORE(s, me));                                          /* COMMIT */
+      STEP(assert(mk[s] == me); mk[s] = TRANSIT(me); NO_MORE(s, me)); /* release 3: COMMIT */
       STEP(handle_slot = s; handle_gen = g);
 #endif
       s = 0; g = 0
-    :: held[me] == NONE && handle_slot != NONE -> /* adopt; of one's own handle: take back */
+    :: held[th] == NONE && handle_slot != NONE -> /* adopt; of one's own handle: take back */
       atomic {
         s = handle_slot; g = handle_gen;
 #if BROKEN == 7
@@ -342,7 +484,7 @@ got:
 #if BROKEN == 7
           assert(releases[s] == from_release);
 #endif
-          mk[s] = me; held[me] = s; USES(s, me)
+          mk[s] = me; TAKES(s); USES(s, me)
         :: else
         fi
       );
@@ -352,7 +494,7 @@ got:
 #endif
 #endif
 #ifdef ORDERS
-    :: loaded[me] == NONE && ORD_STATE(ord) == O_FREE -> /* order */
+    :: loaded[th] == NONE && ORD_STATE(ord) == O_FREE -> /* order */
       word = ord;
       STEP(
         if
@@ -375,24 +517,24 @@ got:
         :: m == NM -> break
         :: m < NM ->
 #if BROKEN == 4
-          if :: own[m] == me -> loaded[me] = m :: else fi;
+          if :: own[m] == word_of_me -> loaded[th] = m :: else fi;
 #else
           if
           :: own[m] == GRANT(me, ORD_SEQ(word)) ->
-            STEP(assert(own[m] == GRANT(me, ORD_SEQ(word))); own[m] = me;
+            STEP(assert(own[m] == GRANT(me, ORD_SEQ(word))); own[m] = word_of_me;
 #if MAGS == 2
-                 prev[me] = ((loaded[me] == NONE) -> prev[me] : loaded[me]);
+                 prev[th] = ((loaded[th] == NONE) -> prev[th] : loaded[th]);
 #else
-                 assert(loaded[me] == NONE);
+                 assert(loaded[th] == NONE);
 #endif
-                 loaded[me] = m)
+                 loaded[th] = m)
           :: else
           fi;
 #endif
           m++
         od;
         m = 0;
-        assert(loaded[me] != NONE);
+        assert(loaded[th] != NONE);
         STEP(ord = ORD_FREED(word))
       :: atomic { ord == word - O_POSTED + O_REFUSED -> skip };
         STEP(ord = ORD_FREED(word))
@@ -409,17 +551,17 @@ got:
             :: m == NM -> break
             :: m < NM ->
 #if BROKEN == 4
-              if :: own[m] == me -> loaded[me] = m :: else fi;
+              if :: own[m] == word_of_me -> loaded[th] = m :: else fi;
 #else
               if
-              :: own[m] == GRANT(me, ORD_SEQ(word)) -> STEP(own[m] = me; loaded[me] = m)
+              :: own[m] == GRANT(me, ORD_SEQ(word)) -> STEP(own[m] = word_of_me; loaded[th] = m)
               :: else
               fi;
 #endif
               m++
             od;
             m = 0;
-            assert(loaded[me] != NONE);
+            assert(loaded[th] != NONE);
             STEP(ord = ORD_FREED(word))
           fi
         :: else
@@ -430,28 +572,71 @@ got:
     :: skip
     fi;
 #ifdef STEAL
-    STEP(busy[me] = 0);
+    if :: MAY_BE_STOLEN -> STEP(busy[th] = 0) :: else fi;
 #endif
 next:
     skip
   od;
-  atomic { quiet[me] = true; goto end };
+#ifdef THREADS
+  /* A thread that is idle from here on, or one that ends: its magazines go back. */
+  if
+  :: true -> skip
+  :: loaded[th] != NONE || PREVIOUS(th) != NONE ->
+#if defined(STEAL) && BROKEN != 14
+leave:
+    if
+    :: MAY_BE_STOLEN ->
+      STEP(busy[th] = 1);
+      if
+      :: steal[th] != S_NONE ->
+        STEP(busy[th] = 0);
+        answer_steal();
+        goto leave
+      :: else
+      fi
+    :: else
+    fi;
+#endif
+    release_own(loaded[th]);
+#if MAGS == 2
+    release_own(prev[th]);
+#endif
+#if BROKEN == 13
+    atomic { dead[me] = true };
+#endif
+#ifdef STEAL
+    if :: MAY_BE_STOLEN -> STEP(busy[th] = 0) :: else fi
+#endif
+  fi;
+#endif
+  atomic { quiet[th] = true; goto end };
+#ifdef ENDS_WITH_SIBLING
+  } unless { dead[me] -> goto killed };
+#endif
 die:
   atomic {
     dead[me] = true;
-    loaded[me] = NONE;
-    held[me] = NONE;
-#if MAGS == 2
-    prev[me] = NONE;
-#endif
     s = 0;
     do :: s == NS -> break :: s < NS -> if :: user[s] == me -> user[s] = 0 :: else fi; s++ od;
-    s = 0; m = 0; ops = OPS;
-#ifdef HANDOFF
+    ends(th);
+#ifdef THREADS
+    if :: me == 1 -> ends(SIBLING(th)) :: else fi
+#endif
+  };
+killed:
+  atomic {
+    s = 0; m = 0; ops = 0;
+#ifdef GENERATIONS
     g = 0;
 #endif
 #ifdef ORDERS
     word = 0;
+#endif
+#ifdef BOUND
+    bound = 0;
+#endif
+#if BROKEN == 7
+    from_release = 0;
 #endif
   };
 end:
@@ -467,6 +652,11 @@ inline daemon_put(m, s) {
   DSTEP(mk[s] = FREE; NEXT_GENERATION(s))
 }
 
+#if BROKEN == 16
+#define IS_DEADS(w, d) ((w) == (d))
+#else
+#define IS_DEADS(w, d) ((w) != 0 && OWNER_CLIENT(w) == (d))
+#endif
 /* A mark that says "with the dead". */
 #define HELD_BY(s, d) (mk[s] == ((d == DAEMON) -> ABSENT : (d)))
 #define APPEARS_BELOW (e > 0 && (sl[j * B] == s || (e > 1 && sl[j * B + 1] == s)))
@@ -481,7 +671,7 @@ inline mend_magazines(d) {
   :: j == NM -> break
   :: j < NM ->
     if
-    :: own[j] != 0 && OWNER_CLIENT(own[j]) == d ->
+    :: IS_DEADS(own[j], d) ->
       e = cnt[j]; bad = 0;
       do
       :: e == 0 -> break
@@ -493,11 +683,12 @@ inline mend_magazines(d) {
         :: !APPEARS_BELOW && HELD_BY(s, d) -> DSTEP(mk[s] = FREE; NEXT_GENERATION(s))
         :: atomic { !APPEARS_BELOW && !HELD_BY(s, d) && mk[s] != FREE -> bad = bad | (1 << e); LOOKED }
         :: else
-        fi
-      od;
+        fi;
 #ifndef DAMAGE
-      assert(bad == 0);
+        assert(!(bad & (1 << e)) || RACED(s));
 #endif
+        skip
+      od;
       do
       :: bad == 0 -> break
       :: bad != 0 ->
@@ -524,7 +715,7 @@ inline release_magazines(d) {
   :: j == NM -> break
   :: j < NM ->
     if
-    :: own[j] != 0 && OWNER_CLIENT(own[j]) == d -> DSTEP(own[j] = 0)
+    :: IS_DEADS(own[j], d) -> DSTEP(own[j] = 0)
     :: else
     fi;
     j++
@@ -541,7 +732,7 @@ inline reclaim_room(d) {
     do
     :: m == NM -> m = NONE; break
     :: m < NM ->
-      if :: own[m] != 0 && OWNER_CLIENT(own[m]) == d && cnt[m] < B -> break :: else fi;
+      if :: IS_DEADS(own[m], d) && cnt[m] < B -> break :: else fi;
       m++
     od;
     if
@@ -637,10 +828,35 @@ inline reclaim(d) {
   fi;
   k = 0;
 #endif
+#ifdef STEAL
+  j = 1;
+  do
+  :: j > LAST_THREAD -> break
+  :: j <= LAST_THREAD ->
+    if
+    :: CLIENT_OF(j) == d ->
+      DSTEP(loaded[j] = NONE);
+#if MAGS == 2
+      DSTEP(prev[j] = NONE);
+#endif
+      DSTEP(busy[j] = 0; steal[j] = S_NONE)
+    :: else
+    fi;
+    j++
+  od;
+  j = 0;
+#endif
   DSTEP(gone[d] = true)
 }
 
-#define FINISHED(c) ((dead[c] && gone[c]) || quiet[c])
+#ifdef THREADS
+#define ALL_QUIET(c) (quiet[c] && ((c) == 2 || quiet[3]))
+#define IN_HANDS(c, s) (held[c] == s || ((c) == 1 && held[3] == s))
+#else
+#define ALL_QUIET(c) quiet[c]
+#define IN_HANDS(c, s) (held[c] == s)
+#endif
+#define FINISHED(c) ((dead[c] && gone[c]) || ALL_QUIET(c))
 #ifndef HANDOFF
 #define ANY_IN_TRANSIT false
 #elif NS == 2
@@ -690,8 +906,8 @@ recovery: /* by the words, after a kill of the daemon */
 #ifdef STEAL
   d = 1;
   do
-  :: d == 3 -> break
-  :: d < 3 -> DSTEP(if :: steal[d] == S_REQ -> steal[d] = S_NONE :: else fi); d++
+  :: d > LAST_THREAD -> break
+  :: d <= LAST_THREAD -> DSTEP(if :: steal[d] == S_REQ -> steal[d] = S_NONE :: else fi); d++
   od;
 #endif
   d = 0;
@@ -836,8 +1052,20 @@ work:
 #ifdef STEAL
   :: acts < ACTS ->
     acts++;
-    if :: d = 1 :: d = 2 fi;
-    DSTEP(if :: steal[d] == S_NONE -> steal[d] = S_REQ; k = 1 :: else -> k = 0 fi);
+    if
+    :: d = 1
+#ifndef THREADS
+    :: d = 2
+#endif
+    fi;
+    /* Not of one whose pidfd says that it is dead: a daemon that was killed at its reclaim has left windows in its
+     * magazines, whatever its busy says. */
+#if BROKEN == 17
+#define MAY_ASK true
+#else
+#define MAY_ASK !dead[d]
+#endif
+    DSTEP(if :: steal[d] == S_NONE && MAY_ASK -> steal[d] = S_REQ; k = 1 :: else -> k = 0 fi);
     /* membarrier */
     if
 #if BROKEN == 5
@@ -859,7 +1087,7 @@ work:
         m = loaded[d];
 #endif
         if
-        :: m != NONE -> DSTEP(if :: own[m] == d -> own[m] = 0 :: else fi)
+        :: m != NONE -> DSTEP(if :: own[m] == WORD_OF(d) -> own[m] = 0 :: else fi)
         :: else
         fi;
 #if MAGS == 2
@@ -867,7 +1095,7 @@ work:
         e = prev[d];
 #endif
         if
-        :: e != NONE -> DSTEP(if :: own[e] == d -> own[e] = 0 :: else fi)
+        :: e != NONE -> DSTEP(if :: own[e] == WORD_OF(d) -> own[e] = 0 :: else fi)
         :: else
         fi;
 #endif
@@ -888,11 +1116,11 @@ work:
     :: j == NM -> break
     :: j < NM ->
       k = own[j];
-      assert(k == 0 || (k < DAEMON && quiet[k]));
+      assert(k == 0 || (k != DAEMON && k < 16 && quiet[THREAD_OF(k)] && !dead[OWNER_CLIENT(k)]));
       /* What a live client owns, it knows of. */
 #if !defined(STEAL) || RESTARTS == 0
       /* (A steal that the daemon's end broke off leaves magazines that come back with their client's end.) */
-      assert(k == 0 || loaded[k] == j || PREVIOUS(k) == j);
+      assert(k == 0 || loaded[THREAD_OF(k)] == j || PREVIOUS(THREAD_OF(k)) == j);
 #endif
       assert(cnt[j] <= B);
       j++
@@ -913,9 +1141,10 @@ work:
         j++
       od;
       if
-      :: mk[s] == FREE -> assert(k == 1 && user[s] == 0)
-      :: mk[s] == ABSENT -> assert(k == 0 && user[s] == 0)
-      :: else -> assert(k == 0 && mk[s] < DAEMON && quiet[mk[s]] && held[mk[s]] == s && user[s] == mk[s])
+      :: RACED(s) -> skip
+      :: !RACED(s) && mk[s] == FREE -> assert(k == 1 && user[s] == 0)
+      :: !RACED(s) && mk[s] == ABSENT -> assert(k == 0 && user[s] == 0)
+      :: else -> assert(k == 0 && mk[s] < DAEMON && ALL_QUIET(mk[s]) && IN_HANDS(mk[s], s) && user[s] == mk[s])
       fi;
 #ifdef PUBLISH
       assert(in_ledger[s] == (mk[s] != ABSENT));
@@ -956,9 +1185,12 @@ init {
 #endif
     s = 0;
 #ifndef DAMAGE
-    run client(1);
+    run thread(1, 1, WORD_OF(1), OPS);
 #endif
-    run client(2);
+    run thread(2, 2, WORD_OF(2), OPS2);
+#ifdef THREADS
+    run thread(3, 1, WORD_OF(3), OPS);
+#endif
     run daemon()
   }
 }

@@ -23,6 +23,18 @@ bool broken_adopt(SlotWords<Atom>& slot, std::uint32_t adopter) {
   return true;
 }
 
+// Writes the note before it has the mark.
+template <template <typename> class Atom>
+bool broken_release(SlotWords<Atom>& slot, Mark held, TransitNote note, std::uint64_t& generation) {
+  if (slot.mark.load() != held.word) return false;
+  slot.note.store(note.word);
+  const Mark transit = held.next(SlotState::kInTransit, held.client());
+  std::uint64_t expected = held.word;
+  if (!slot.mark.compare_exchange_strong(expected, transit.word)) return false;
+  generation = transit.generation();
+  return true;
+}
+
 std::shared_ptr<ScheduledRing> ring_with_transit(std::uint32_t receiver,
                                                  std::uint64_t& generation) {
   auto ring = std::make_shared<ScheduledRing>(RingShape{.cells = 2, .slots = 1});
@@ -85,6 +97,48 @@ TEST_CASE("of two adopters one has the buffer; look and store is caught" *
                       ring->expect_whole();
                       expect(ring->audit().held == 1, "nobody has the buffer");
                     }};
+    });
+    CHECK((result.failure != "") == broken);
+    if (!broken) CHECK(result.complete);
+  }
+}
+
+TEST_CASE(
+    "of two threads that release one buffer one wins, and the note is the winner's; note before "
+    "CAS is caught" *
+    doctest::skip(!kCanSchedule)) {
+  for (const bool broken : {false, true}) {
+    const Explored result = explore([broken] {
+      struct World {
+        ScheduledRing ring{RingShape{.cells = 2, .slots = 1}};
+        Mark held;
+        std::uint64_t generations[2] = {0, 0};
+      };
+      auto world = std::make_shared<World>();
+      world->ring.fill(0, {});
+      world->held = world->ring.give(0, 1);
+      world->ring.let_go(0, 1);
+      const auto release = [=](std::uint32_t thread) {
+        SlotWords<ScheduledAtomic>& slot = world->ring.view.slots[0];
+        const auto note = TransitNote::make(100 + thread, 2 + thread, 0);
+        std::uint64_t& generation = world->generations[thread];
+        if (broken) {
+          broken_release(slot, world->held, note, generation);
+        } else {
+          begin_hand_off(slot, world->held, note, generation);
+        }
+      };
+      return Script{
+          {{[=] { release(0); }}, {[=] { release(1); }}}, [=] {
+            const bool first = world->generations[0] != 0;
+            expect(first != (world->generations[1] != 0), "not one of them won");
+            const std::uint32_t winner = first ? 0 : 1;
+            TransitNote note;
+            expect(end_hand_off(world->ring.view.slots[0], world->generations[winner], 3, note),
+                   "the winner's handle is stale");
+            expect(note.bytes() == 100 + winner && note.receiver() == 2 + winner,
+                   "the note is the loser's");
+          }};
     });
     CHECK((result.failure != "") == broken);
     if (!broken) CHECK(result.complete);

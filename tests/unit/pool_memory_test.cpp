@@ -1,11 +1,16 @@
 #include "daemon/pool_memory.hpp"
 
+#include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <sys/syscall.h>
 #include <thread>
+#include <unistd.h>
 
 #include <doctest/doctest.h>
 #include <spdlog/spdlog.h>
@@ -21,6 +26,16 @@ using namespace zeropool::daemon;
 using namespace zeropool::test;
 
 namespace {
+
+std::atomic<int> punch_error{0};  // errno of each punch; 0: the kernel's
+
+int fallocate_of_tests(int fd, int mode, off_t offset, off_t bytes) {
+  if (const int error = punch_error; error != 0 && (mode & FALLOC_FL_PUNCH_HOLE) != 0) {
+    errno = error;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_fallocate, fd, mode, offset, bytes));
+}
 
 std::uint64_t states(const Machine& machine, const PoolMemory& memory, ExtentState wanted) {
   std::uint64_t count = 0;
@@ -50,6 +65,16 @@ void touch_every_free_slot(const PoolMemory& memory) {
 }
 
 }  // namespace
+
+// Before libc's, in this program.
+extern "C" {
+int fallocate(int fd, int mode, off_t offset, off_t bytes) {
+  return fallocate_of_tests(fd, mode, offset, bytes);
+}
+int fallocate64(int fd, int mode, off64_t offset, off64_t bytes) {
+  return fallocate_of_tests(fd, mode, offset, bytes);
+}
+}
 
 TEST_CASE("a new pool has slots of every class, exact books and clean rings") {
   Machine machine(std::uint64_t{256} << 20);
@@ -120,6 +145,33 @@ TEST_CASE("growing until the budget is spent stays within it, and trimming gives
   check_idle_rings(*memory);
   touch_every_free_slot(*memory);
   machine.check_books(*memory);
+}
+
+TEST_CASE("an extent that the kernel does not punch stays charged, and is punched later") {
+  Machine machine(std::uint64_t{64} << 20);
+  std::string why;
+  const auto memory = machine.pool(straddling(), why);
+  REQUIRE_MESSAGE(memory, why);
+  memory->grow(1, 100);
+  machine.commits.finish();
+  const std::uint64_t before = memory->committed_bytes(0);
+  punch_error = EIO;
+  CHECK(memory->trim(1, lib::kNone).extents == 0);
+  memory->top_up();
+  CHECK(memory->committed_bytes(0) == before);
+  CHECK(states(machine, *memory, ExtentState::kPunching) > 0);
+  machine.check_books(*memory);
+  check_idle_rings(*memory);
+  punch_error = 0;
+  memory->top_up();
+  CHECK(states(machine, *memory, ExtentState::kPunching) == 0);
+  CHECK(memory->committed_bytes(0) < before);
+  machine.check_books(*memory);
+  // It can be had again.
+  memory->grow(1, 1000);
+  machine.commits.finish();
+  machine.check_books(*memory);
+  check_idle_rings(*memory);
 }
 
 TEST_CASE("an extent with a held slot is not released, and its other slots go back") {

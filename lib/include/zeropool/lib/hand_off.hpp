@@ -1,16 +1,20 @@
 #pragma once
 // A slot's way from one process to another: release -> handle -> adopt.
 //
-// Thread safety: any number of adopters may race for a handle; the CAS of the mark lets one win.
+// Thread safety: any number of adopters may race for a handle, and any number of the holder's threads to release one
+// buffer; a CAS of the mark lets one win.
 // Invariants:
 //   H1  Each release starts a new generation, so a handle names one hand-off and no other.
-//   H2  The note is written before the mark, and read before the CAS that adopts.
+//   H2  The note is written before the mark says InTransit, and read before the CAS that adopts.
+//   H3  Only who has moved the mark to the hand-off's generation writes the note: who lost that CAS writes nothing.
 // Edges:
-//   H-release: the CAS Held -> InTransit (release) carries the buffer's bytes and the note; pairs with
+//   H-release: the store Held -> InTransit (release) carries the buffer's bytes and the note; pairs with
 //   H-adopt:   the CAS InTransit -> Held (acquire).
 // Crash safety:
-//   release  CAS mark Held by A -> InTransit from A — COMMIT   comes back by lease, receiver's death, or adopter
-//   adopt    CAS mark InTransit -> Held by B — COMMIT          B's: reclaimed by mark
+//   release 1  CAS mark Held by A -> Held by A, next generation   A's: reclaimed by mark
+//   release 2  note                                               A's: reclaimed by mark
+//   release 3  mark = InTransit from A — COMMIT                   comes back by lease, receiver's death, or adopter
+//   adopt      CAS mark InTransit -> Held by B — COMMIT           B's: reclaimed by mark
 
 #include <atomic>
 #include <cstdint>
@@ -24,14 +28,16 @@ namespace zeropool::inline v1::lib {
 template <template <typename> class Atom>
 bool begin_hand_off(SlotWords<Atom>& slot, Mark held, TransitNote note,
                     std::uint64_t& generation) noexcept {
+  // Before the CAS, so that a lost one costs no line of another's.
   if (slot.mark.load(std::memory_order_relaxed) != held.word) return false;
-  slot.note.store(note.word, std::memory_order_relaxed);
-  const Mark transit = held.next(SlotState::kInTransit, held.client());
+  const Mark mine = held.next(SlotState::kHeld, held.client());
   std::uint64_t expected = held.word;
-  if (!slot.mark.compare_exchange_strong(expected, transit.word, std::memory_order_release,
-                                         std::memory_order_relaxed)) {  // H-release — COMMIT
+  if (!slot.mark.compare_exchange_strong(expected, mine.word, std::memory_order_relaxed)) {  // H3
     return false;
   }
+  slot.note.store(note.word, std::memory_order_relaxed);
+  const Mark transit = mine.with_holder(SlotState::kInTransit, held.client());
+  slot.mark.store(transit.word, std::memory_order_release);  // H-release — COMMIT
   generation = transit.generation();
   return true;
 }

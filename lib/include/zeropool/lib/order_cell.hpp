@@ -23,6 +23,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include <zeropool/lib/error_code.hpp>
 #include <zeropool/lib/layout_constants.hpp>
 
 namespace zeropool::inline v1::lib {
@@ -74,6 +75,22 @@ struct OrderItem {
   constexpr std::uint32_t count() const noexcept { return word & kMaxCount; }
 };
 
+// {sequence: 24, error code: 8}. The daemon writes it before its CAS of the word: where the order was cancelled in
+// between, and the cell taken anew, it says by its sequence that it is not about the new one.
+struct OrderReason {
+  std::uint32_t word = 0;
+  static constexpr std::uint32_t kCodeBits = 8;
+  static constexpr OrderReason make(OrderWord order, ErrorCode code) noexcept {
+    return OrderReason{(order.sequence() << kCodeBits) |
+                       (static_cast<std::uint32_t>(code) & ((1U << kCodeBits) - 1))};
+  }
+  // What it says of this order; ok: nothing.
+  constexpr ErrorCode code_for(OrderWord order) const noexcept {
+    if (word >> kCodeBits != (order.sequence() << kCodeBits) >> kCodeBits) return ErrorCode::ok;
+    return static_cast<ErrorCode>(word & ((1U << kCodeBits) - 1));
+  }
+};
+
 inline constexpr std::uint32_t kOrderAsync = 1;    // wake by the client's eventfd, not by futex
 inline constexpr std::uint32_t kOrderOneNode = 2;  // only from `arena`
 
@@ -88,9 +105,30 @@ struct alignas(256) OrderCell {
   Atom<std::uint32_t> flags;
   Atom<std::uint32_t> arena;          // where the orderer runs
   Atom<std::uint32_t> first_granted;  // 1 + the pool-wide number of the first granted magazine
-  Atom<std::uint32_t> refusal;        // an ErrorCode: why it is refused, or why it still waits
+  Atom<std::uint32_t> refusal;        // OrderReason: why it is refused, or why it still waits
   Atom<std::uint64_t> reserved[9];
   Atom<std::uint32_t> items[kMaxClasses];  // OrderItem
 };
+
+// Daemon: says why an order waits.
+template <template <typename> class Atom>
+void note_reason(OrderCell<Atom>& cell, OrderWord posted, ErrorCode code) noexcept {
+  cell.refusal.store(OrderReason::make(posted, code).word, std::memory_order_relaxed);
+}
+
+// Daemon: refuses an order. False: it is not posted any more.
+template <template <typename> class Atom>
+bool refuse_order(OrderCell<Atom>& cell, OrderWord posted, ErrorCode code) noexcept {
+  note_reason(cell, posted, code);
+  std::uint64_t expected = posted.word;
+  return cell.word.compare_exchange_strong(expected, posted.with_state(OrderState::kRefused).word,
+                                           std::memory_order_release, std::memory_order_relaxed);
+}
+
+// Client: what the daemon said of its order; ok: nothing.
+template <template <typename> class Atom>
+ErrorCode reason_of(const OrderCell<Atom>& cell, OrderWord posted) noexcept {
+  return OrderReason{cell.refusal.load(std::memory_order_relaxed)}.code_for(posted);
+}
 
 }  // namespace zeropool::v1::lib
