@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "tests/integration/support/kill_scene.hpp"
+#include "zeropool/lib/reclaim.hpp"
 
 namespace zeropool::testing::operations {
 
@@ -82,6 +83,34 @@ inline Operation put_batch() {
                 v.put(kSceneMagazine - 3);
               },
           .run = [](Victim& v) { v.pool.put_batch(v.batch); }};
+}
+
+// The daemon's steps for a dead client, done by the victim to itself: cached, held and released slots. What a kill leaves
+// is a reclaim that was broken off, and the daemon's own comes next.
+inline Operation reclaim() {
+  struct Target {
+    lib::SharedRingView ring;
+    std::uint32_t client = 0;
+    std::uint32_t epoch = 0;
+  };
+  static Target target;  // the victim's
+  return {.prepare =
+              [](Victim& v) {
+                v.take(kSceneMagazine + 4), v.put(3);
+                v.handle = std::move(v.held.back()).release(v.pool.client_id());
+                const SegmentView segment;
+                target = {segment.ring(), v.pool.client_id(), 0};
+                for (std::uint32_t n = 0; n < segment.control().header().client_capacity; ++n) {
+                  const lib::OwnerWord owner{segment.control().client(n).owner.load()};
+                  if (!owner.in_ring() && owner.client() == target.client)
+                    target.epoch = owner.epoch();
+                }
+              },
+          .run =
+              [](Victim&) {
+                lib::Reclaimer<std::atomic>(target.ring, target.client, target.epoch).run();
+              },
+          .reclaims = true};
 }
 
 }  // namespace zeropool::testing::operations

@@ -159,7 +159,7 @@ void KillScene::enter(Victim& victim) {
 }
 
 bool KillScene::bystanders_intact() const {
-  if (shared_->client == 0) return true;
+  if (shared_->client == 0 || operation_.reclaims) return true;
   const std::byte* base = first_.data() - std::uint64_t{slot_of(first_)} * kSceneBytes;
   for (std::size_t i = 0; i < kSceneBystanders; ++i) {
     const std::byte* data = base + std::uint64_t{shared_->bystanders[i]} * kSceneBytes;

@@ -52,6 +52,8 @@ struct Operation {
   bool leaves_in_transit = false;  // a slot of it may be on its way until the lease is over
   bool adopts = false;             // it is given a handle
   bool attaches = false;           // the victim comes without a pool
+  bool reclaims =
+      false;  // it gives back all that names it, as the daemon would: its bystanders, too
   // Done by the survivor, again and again, while the victim runs.
   std::function<void(Survivor&, const SegmentView&)> meanwhile = nullptr;
   // Done by the survivor before each victim comes.
