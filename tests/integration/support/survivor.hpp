@@ -24,10 +24,21 @@ class Survivor {
   std::size_t held() const { return buffers_.size(); }
   // Orders until nothing more comes, so that the pool has all its budget's slots. Returns how many it holds.
   std::size_t fill_pool(std::chrono::milliseconds wait = std::chrono::milliseconds(200)) {
-    while (keep(pool_.get(bytes_, wait))) {
+    // A daemon that was still at it (the machine is busy) is no daemon that has nothing more.
+    for (int timeouts = 0; timeouts < kMostTimeouts;) {
+      Buffer buffer = pool_.get(bytes_, wait);
+      const ErrorCode code = buffer.error_code();
+      if (keep(std::move(buffer))) {
+        timeouts = 0;
+      } else if (code == ErrorCode::timed_out) {
+        ++timeouts;
+      } else {
+        break;
+      }
     }
     return held();
   }
+  static constexpr int kMostTimeouts = 50;  // in a row
   // Everything in its caches and in the ring; never waits.
   std::size_t take_all() {
     while (keep(pool_.try_get(bytes_))) {
