@@ -54,6 +54,9 @@ class Daemon {
 
   DaemonStatistics statistics();
   const std::vector<std::unique_ptr<Pool>>& pools() const { return pools_; }
+  const Config& config() const { return config_; }
+  const lib::Topology& topology() const { return topology_; }
+  bool mempolicy_refused() const { return commits_->bind_refused(); }
   EventLoop& loop() { return *loop_; }
   const std::string& socket_path() const { return socket_path_; }
   bool may_attach_somewhere(const Peer& peer) const;
