@@ -15,7 +15,11 @@ using namespace zeropool::vm;
 
 namespace {
 
-constexpr const char* kGroups = "/sys/fs/cgroup";
+constexpr const char* kControllers = "/sys/fs/cgroup/cgroup.subtree_control";
+constexpr const char* kAll = "/sys/fs/cgroup/cgroup.procs";
+constexpr const char* kFolder = "/sys/fs/cgroup/one-node";
+constexpr const char* kMemory = "/sys/fs/cgroup/one-node/cpuset.mems";
+constexpr const char* kOurs = "/sys/fs/cgroup/one-node/cgroup.procs";
 
 std::string config(const std::string& pages) {
   return "budget: 128MiB\npages: {size: [" + pages +
@@ -31,21 +35,18 @@ bool write_word(const std::string& path, const std::string& word) {
 class ForbiddenBut {
  public:
   explicit ForbiddenBut(const Node& node) {
-    REQUIRE(write_word(std::string(kGroups) + "/cgroup.subtree_control", "+cpuset"));
-    std::filesystem::create_directory(folder_);
-    REQUIRE(write_word(folder_ + "/cpuset.mems", std::to_string(node.id)));
-    REQUIRE(write_word(folder_ + "/cgroup.procs", std::to_string(::getpid())));
+    REQUIRE(write_word(kControllers, "+cpuset"));
+    std::filesystem::create_directory(kFolder);
+    REQUIRE(write_word(kMemory, std::to_string(node.id)));
+    REQUIRE(write_word(kOurs, std::to_string(::getpid())));
   }
   ~ForbiddenBut() {
-    write_word(std::string(kGroups) + "/cgroup.procs", std::to_string(::getpid()));
+    write_word(kAll, std::to_string(::getpid()));
     std::error_code ignored;
-    std::filesystem::remove(folder_, ignored);
+    std::filesystem::remove(kFolder, ignored);
   }
   ForbiddenBut(const ForbiddenBut&) = delete;
   ForbiddenBut& operator=(const ForbiddenBut&) = delete;
-
- private:
-  std::string folder_ = std::string(kGroups) + "/one-node";
 };
 
 bool has(const std::string& text, const std::string& part) {
