@@ -31,11 +31,13 @@ endif()
 if(TARGET zeropoold)
   install(TARGETS zeropoold RUNTIME DESTINATION "${CMAKE_INSTALL_SBINDIR}")
 
-  # The unit in deploy/ names /usr/sbin; the installed one names where the daemon went.
-  file(READ deploy/systemd/zeropoold.service unit)
-  string(REPLACE "/usr/sbin/zeropoold" "${CMAKE_INSTALL_FULL_SBINDIR}/zeropoold" unit "${unit}")
-  file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/package/zeropoold.service" CONTENT "${unit}" @ONLY)
-  install(FILES "${CMAKE_BINARY_DIR}/package/zeropoold.service" DESTINATION lib/systemd/system)
+  # The units in deploy/ name /usr/sbin; the installed ones name where the daemon went.
+  foreach(name zeropoold zeropool-hugepages)
+    file(READ deploy/systemd/${name}.service unit)
+    string(REPLACE "/usr/sbin/zeropoold" "${CMAKE_INSTALL_FULL_SBINDIR}/zeropoold" unit "${unit}")
+    file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/package/${name}.service" CONTENT "${unit}" @ONLY)
+    install(FILES "${CMAKE_BINARY_DIR}/package/${name}.service" DESTINATION lib/systemd/system)
+  endforeach()
   install(FILES deploy/systemd/zeropool.sysusers DESTINATION lib/sysusers.d RENAME zeropool.conf)
 endif()
 

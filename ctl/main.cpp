@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include "ctl/admin_client.hpp"
+#include "ctl/doctor.hpp"
 #include "ctl/render.hpp"
 #include "ctl/table.hpp"
 
@@ -70,12 +71,16 @@ int main(int argc, char** argv) try {
     CLI::App* subcommand = app.add_subcommand(command.name, command.help);
     if (command.takes_pool) subcommand->add_option("POOL", pool, "Only this pool");
   }
+  app.add_subcommand("doctor",
+                     "Look at this machine and at the daemon: what is not as it should be, and the "
+                     "command that mends it. Exits 1 when something is bad");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? zeropool::ctl::kExitOk : zeropool::ctl::kExitUsage;
   }
   const std::string chosen = app.get_subcommands().front()->get_name();
+  if (chosen == "doctor") return zeropool::ctl::run_doctor(socket, as_json);
   for (const Command& command : kCommands) {
     if (chosen == command.name) return run(command, socket, pool, as_json);
   }

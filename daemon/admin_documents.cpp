@@ -9,6 +9,7 @@
 #include "daemon/admin_json.hpp"
 #include "daemon/config_keys.hpp"
 #include "daemon/daemon.hpp"
+#include "daemon/doctor_document.hpp"
 #include "daemon/event_loop.hpp"
 #include "daemon/holders.hpp"
 #include "daemon/thread_counters.hpp"
@@ -16,8 +17,8 @@
 namespace zeropool::daemon {
 namespace {
 
-constexpr std::array<std::string_view, 7> kCommands = {"status", "pools",  "clients",  "trim",
-                                                       "audit",  "reload", "hand-over"};
+constexpr std::array<std::string_view, 8> kCommands = {"status", "pools",  "clients", "trim",
+                                                       "audit",  "reload", "doctor",  "hand-over"};
 // What is really lost is lost in every look; what only moved is somewhere else in the next.
 constexpr int kAuditLooks = 3;
 constexpr std::uint64_t kStrayLookNs = 10'000'000;
@@ -161,6 +162,8 @@ std::string admin_reply_document(Daemon& daemon, const std::string& command,
     document = trim(daemon, argument, refusal);
   } else if (command == "audit") {
     document = audit(daemon, argument, refusal);
+  } else if (command == "doctor") {
+    document = doctor_document(daemon);
   } else if (command == "hand-over") {
     daemon.hand_over();
     document = {{"handed_over", true}};

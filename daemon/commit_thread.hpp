@@ -10,6 +10,7 @@
 //   W2  A completion runs on the thread that calls deliver(), never after forget() of its owner.
 // Signals are blocked in the thread: an interrupted hugetlb fallocate keeps what it got.
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -46,6 +47,8 @@ class CommitThread {
   CommitResult run_now(CommitKind kind, const CommitRange& range);
   // Readable (an eventfd) when completions wait for deliver().
   int completion_fd() const noexcept { return completion_fd_.get(); }
+  // The kernel does not let this process say where memory comes from. Any thread.
+  bool bind_refused() const noexcept { return bind_refused_.load(std::memory_order_relaxed); }
   // Runs the completions of finished jobs. Returns how many.
   std::size_t deliver();
   // Waits until every job submitted so far is done, and delivers. For tests and for shutting down.
@@ -74,9 +77,9 @@ class CommitThread {
   const bool bind_nodes_;
   MemoryGuard guard_;
   lib::UniqueFd completion_fd_;
-  std::uint32_t bound_node_;    // the thread's own
-  std::uint32_t refused_node_;  // the last that could not be bound to, and was said so
-  bool bind_refused_ = false;
+  std::uint32_t bound_node_;                // the thread's own
+  std::uint32_t refused_node_;              // the last that could not be bound to, and was said so
+  std::atomic<bool> bind_refused_ = false;  // written by the thread
 
   std::mutex mutex_;
   std::condition_variable work_to_do_;

@@ -38,6 +38,7 @@ std::unique_ptr<Daemon> Daemon::start(DaemonOptions options, const Config& confi
   if (!daemon->open(config, why)) {
     // What this start made is nobody's; what it found stays kept for the next one.
     if (daemon->fresh_) {
+      if (daemon->reservation_) daemon->reservation_->give_back_at_end();
       daemon->store_->forget("ledger");
       daemon->store_->end();
     }
@@ -72,6 +73,7 @@ void Daemon::stop() {
   for (const auto& service : services_) service->stop();
   http_.reset();
   store_->end();
+  reservation_->give_back_at_end();
   loop_->stop();
 }
 

@@ -21,6 +21,7 @@
 #include "daemon/instance_lock.hpp"
 #include "daemon/ledger.hpp"
 #include "daemon/listener.hpp"
+#include "daemon/page_reservation.hpp"
 #include "daemon/pool.hpp"
 #include "daemon/pool_service.hpp"
 #include "daemon/session.hpp"
@@ -53,6 +54,9 @@ class Daemon {
 
   DaemonStatistics statistics();
   const std::vector<std::unique_ptr<Pool>>& pools() const { return pools_; }
+  const Config& config() const { return config_; }
+  const lib::Topology& topology() const { return topology_; }
+  bool mempolicy_refused() const { return commits_->bind_refused(); }
   EventLoop& loop() { return *loop_; }
   const std::string& socket_path() const { return socket_path_; }
   bool may_attach_somewhere(const Peer& peer) const;
@@ -68,6 +72,7 @@ class Daemon {
   bool open_memory(std::string& why);
   bool open_ledger(KeptDescriptors& kept, std::string& why);
   bool open_commits(std::string& why);
+  void reserve_hugepages();
   bool open_pool(const PoolConfig& config, std::string& why);
   bool serve_pool(std::unique_ptr<Pool> pool, lib::UniqueFd doorbell, std::string& why);
   MemoryServices memory_services();
@@ -106,6 +111,7 @@ class Daemon {
   lib::UniqueFd inherited_listener_;
 
   std::optional<InstanceLock> lock_;
+  std::unique_ptr<PageReservation> reservation_;  // goes after all that has pages of it
   std::unique_ptr<DescriptorStore> store_;
   std::unique_ptr<EventLoop> loop_;
   lib::UniqueFd signals_;

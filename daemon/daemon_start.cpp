@@ -82,6 +82,8 @@ bool Daemon::open(const Config& config, std::string& why) {
   if (options_.take_over && !make_room(why)) return false;
   lock_ = InstanceLock::take(socket_path_, why);
   if (!lock_) return false;
+  reservation_ = std::make_unique<PageReservation>(
+      PageReservationPaths{.record = socket_path_ + ".hugepages"});
   store_ = open_descriptor_store(socket_path_, why);
   if (!store_) return false;
   loop_ = EventLoop::create(why);
@@ -100,6 +102,8 @@ bool Daemon::open_memory(std::string& why) {
   KeptDescriptors kept = store_->take();
   if (!open_ledger(kept, why)) return false;
   if (!open_commits(why)) return false;
+  // Pools that are taken up have their pages; and what was raised for them is in the record.
+  if (config_.pages.reserve && fresh_) reserve_hugepages();
   clients_ = std::make_unique<Clients>(*loop_, *ledger_, *store_, config_.limits.clients,
                                        [this](std::uint32_t id) { sessions_->client_gone(id); });
   if (!restore_pools(kept, why)) return false;
@@ -158,6 +162,18 @@ bool Daemon::open_commits(std::string& why) {
   if (commits_->completion_fd() >= 0) return true;
   why = "no eventfd for the thread that commits memory; raise the limit of open files (ulimit -n)";
   return false;
+}
+
+void Daemon::reserve_hugepages() {
+  const std::vector<PageWish> wishes = page_wishes(config_, topology_, budget_bytes_);
+  if (wishes.empty()) {
+    spdlog::warn(
+        "pages.reserve: nothing to reserve: no pool's pages.size begins with 1GiB or 2MiB");
+  }
+  for (const PageGrant& grant : reservation_->raise(wishes)) {
+    spdlog::log(grant.full() ? spdlog::level::info : spdlog::level::warn, "pages.reserve: {}",
+                grant.describe());
+  }
 }
 
 bool Daemon::open_pool(const PoolConfig& config, std::string& why) {
@@ -222,9 +238,6 @@ void Daemon::say_what_was_chosen() const {
   spdlog::info("budget {} of {} memory{}", format_bytes(budget_bytes_),
                format_bytes(usable_memory_bytes_),
                usable_memory_bytes_ < total_memory_bytes_ ? " that our cgroup allows" : "");
-  if (config_.pages.reserve) {
-    spdlog::warn("pages.reserve has no effect yet: raise nr_hugepages of the nodes yourself");
-  }
   if (config_.metrics.web_config) {
     spdlog::warn(
         "metrics.web_config has no effect yet: /metrics is served without TLS and password");

@@ -14,6 +14,7 @@
 #include "daemon/daemon.hpp"
 #include "daemon/logging.hpp"
 #include "daemon/machine_memory.hpp"
+#include "daemon/page_reserve.hpp"
 #include "zeropool/lib/topology.hpp"
 
 namespace {
@@ -31,6 +32,7 @@ struct Arguments {
   bool check_config = false;
   bool foreground = false;
   bool take_over = false;
+  bool reserve_pages = false;
 };
 
 // Blocked before any thread is made, so that they all wait for the loop.
@@ -54,6 +56,24 @@ daemon::ConfigOutcome read_config(const std::string& path) {
   return daemon::validate_against_machine(daemon::load_config(path), machine);
 }
 
+// For a oneshot unit that runs as root before the daemon: the pages stay.
+int reserve_pages(const daemon::Config& config) {
+  zeropool::lib::Topology topology = zeropool::lib::read_topology();
+  zeropool::lib::keep_to_allowed_nodes(topology);
+  const std::uint64_t budget = config.budget_bytes(daemon::read_machine_memory().usable_bytes);
+  const auto wishes = daemon::page_wishes(config, topology, budget);
+  if (wishes.empty()) {
+    std::printf("nothing to reserve: no pool's pages.size begins with 1GiB or 2MiB\n");
+    return kOk;
+  }
+  bool all = true;
+  for (const daemon::PageGrant& grant : daemon::reserve_pages(wishes)) {
+    std::fprintf(grant.full() ? stdout : stderr, "%s\n", grant.describe().c_str());
+    all = all && grant.full();
+  }
+  return all ? kOk : kRuntimeError;
+}
+
 int run(const Arguments& arguments) {
   std::string path = arguments.config;
   if (path.empty() && ::access(kDefaultConfig, R_OK) == 0) path = kDefaultConfig;
@@ -66,6 +86,7 @@ int run(const Arguments& arguments) {
     std::printf("%s: OK\n", path.empty() ? "defaults" : path.c_str());
     return kOk;
   }
+  if (arguments.reserve_pages) return reserve_pages(*outcome.config);
   block_signals();
   daemon::start_logging(arguments.log_level.empty() ? outcome.config->log.level
                                                     : arguments.log_level);
@@ -92,6 +113,10 @@ int main(int argc, char** argv) {
          "Configuration file (default: " + std::string(kDefaultConfig) + ", if it is there)")
       ->type_name("FILE");
   app.add_flag("--check-config", arguments.check_config, "Check the configuration, and exit");
+  app.add_flag(
+      "--reserve-pages", arguments.reserve_pages,
+      "Ask the kernel for the hugepages of the budget, say what was granted, and exit: 0 when it "
+      "was all (needs root; the pages stay)");
   app.add_option("--log-level", arguments.log_level, "In place of the configured one")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "critical", "off"}));
   app.add_flag("--foreground", arguments.foreground,
