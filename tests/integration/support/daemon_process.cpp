@@ -18,8 +18,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A sanitizer's daemon takes its time.
-constexpr auto kStartLimit = 30s;
+// A daemon under a sanitizer, or on an emulated machine, takes its time.
+constexpr auto kStartLimit = 120s;
 constexpr auto kStopLimit = 10s;
 constexpr const char* kMetricsWords = "metrics at http://";
 constexpr const char* kNoMetricsWords = " metrics: ";
