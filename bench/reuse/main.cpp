@@ -2,9 +2,10 @@
 //
 //   zeropool_reuse SECONDS SIZE...
 //
-// Pools are called CLASS-SIZE, as in 64KiB-512MiB; scripts/bench --reuse makes them.
+// Pools are called CLASS-SIZE, as in 64kib-512mib; scripts/bench --reuse makes them.
 
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -125,6 +126,7 @@ int main(int argc, char** argv) {
       for (int i = 2; i < argc; ++i) {
         std::string name = size_text(bytes) + "-" + argv[i];
         std::erase(name, ' ');
+        for (char& c : name) c = static_cast<char>(std::tolower(c));
         Pooled pool(name, bytes);
         const Figure figure = measure(way, bytes, seconds, pipe, pool.recycler(), probes);
         print(way, bytes,

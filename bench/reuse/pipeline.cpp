@@ -73,7 +73,6 @@ double run_pipeline(const Cpus& cpus, std::size_t bytes, double seconds, Pipe& p
                     const Recycler& recycler) {
   pipe.sent = 0;
   pipe.taken = 0;
-  pipe.returned = 0;
   pipe.ready = 0;
   pipe.stop = 0;
   const pid_t consumer = start_child([&] {

@@ -23,7 +23,11 @@ SharedMemory::SharedMemory(std::size_t bytes) : bytes_(bytes) {
 SharedMemory::~SharedMemory() { ::munmap(data_, bytes_); }
 
 HandMade::HandMade(std::size_t bytes, std::size_t count, Order order, Pipe& pipe)
-    : bytes_(bytes), order_(order), pipe_(pipe), memory_(bytes * count) {
+    : bytes_(bytes),
+      order_(order),
+      pipe_(pipe),
+      memory_(bytes * count),
+      seen_(pipe.returned.load()) {
   for (std::uint32_t i = 0; i < count; ++i) free_.push_back(i);
 }
 

@@ -41,8 +41,8 @@ class HandMade {
   Order order_;
   Pipe& pipe_;
   SharedMemory memory_;
+  std::uint64_t seen_;              // of pipe_.returned, by the producer
   std::deque<std::uint32_t> free_;  // the producer's
-  std::uint64_t seen_ = 0;          // of pipe_.returned
   std::uint32_t given_ = 0;
   std::uint32_t taken_ = 0;  // the consumer's
 };
