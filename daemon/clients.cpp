@@ -41,25 +41,19 @@ void fill_record(const PoolService& service, const AttachedClient& client, std::
                      std::memory_order_release);
 }
 
-// Before the look at what it has mapped: a client that comes to its end in between is here by then.
-bool is_coming(const PoolService& service, const AttachedClient& client) {
-  return client.record < service.pool().memory->plan().shape.client_capacity &&
-         service.pool()
-                 .memory->view()
-                 .client(client.record)
-                 .presence.load(std::memory_order_acquire) ==
-             lib::presence(client.id, client.epoch, lib::PresenceState::kComing);
-}
-
-// False: it has just come.
-bool give_up(const PoolService& service, const AttachedClient& client) {
-  std::uint64_t coming = lib::presence(client.id, client.epoch, lib::PresenceState::kComing);
+// Whether the client, alive, has not come to the end of its attach, and never will now (client_record.hpp). One that is
+// only slow attaches again by itself.
+bool gives_up(const PoolService& service, const AttachedClient& client) {
+  if (client.record >= service.pool().memory->plan().shape.client_capacity) return false;
+  const std::uint64_t given_up =
+      lib::presence(client.id, client.epoch, lib::PresenceState::kGivenUp);
+  std::uint64_t found = lib::presence(client.id, client.epoch, lib::PresenceState::kComing);
   return service.pool()
-      .memory->view()
-      .client(client.record)
-      .presence.compare_exchange_strong(
-          coming, lib::presence(client.id, client.epoch, lib::PresenceState::kGivenUp),
-          std::memory_order_acq_rel);  // COMMIT: its attach fails
+             .memory->view()
+             .client(client.record)
+             .presence.compare_exchange_strong(found, given_up,
+                                               std::memory_order_acq_rel) ||  // COMMIT
+         found == given_up;  // by a daemon that was killed then
 }
 
 }  // namespace
@@ -180,6 +174,7 @@ bool Clients::reattach(std::uint32_t id, std::uint32_t epoch, const Peer& peer) 
     return false;
   }
   suspects_.erase(id);
+  untold_.erase(id);
   for (ClientInfo& info : found->second.service->pool().clients) {
     if (info.id == id) info.suspect = false;
   }
@@ -195,7 +190,9 @@ void Clients::detach(std::uint32_t id) {
 void Clients::hung_up(std::uint32_t id) {
   const auto found = clients_.find(id);
   if (found == clients_.end() || confirm_gone(id)) return;
-  mark_suspect(found->second);
+  // Told at the next look: of a process that ends, the socket is closed a moment before its pidfd says so.
+  suspects_.insert(id);
+  untold_.insert(id);
   loop_.cancel(std::exchange(suspect_timer_, 0));
   watch_suspects(200ms);
 }
@@ -207,7 +204,6 @@ void Clients::watch_suspects(std::chrono::nanoseconds wait) {
 }
 
 void Clients::mark_suspect(const AttachedClient& client) {
-  suspects_.insert(client.id);
   for (ClientInfo& info : client.service->pool().clients) {
     if (info.id == client.id) info.suspect = true;
   }
@@ -224,21 +220,24 @@ bool Clients::confirm_gone(std::uint32_t id) {
     reclaim(id, "has ended");
     return true;
   }
-  const bool coming = is_coming(*client.service, client);
+  if (gives_up(*client.service, client)) {
+    reclaim(id, "has not come to the end of its attach");
+    return true;
+  }
   if (look_for_mapping(client.pid, client.service->control_device(),
                        client.service->control_inode()) != MappingSeen::kAbsent) {
     return false;
   }
-  if (coming && !give_up(*client.service, client)) return false;
-  reclaim(id, coming ? "has not come to the end of its attach"
-                     : "has given up its memory without a word");
+  reclaim(id, "has given up its memory without a word");
   return true;
 }
 
 void Clients::look_at_suspects() {
   loop_.cancel(std::exchange(suspect_timer_, 0));
   const std::vector<std::uint32_t> ids(suspects_.begin(), suspects_.end());
-  for (const std::uint32_t id : ids) confirm_gone(id);
+  for (const std::uint32_t id : ids) {
+    if (!confirm_gone(id) && untold_.erase(id) != 0) mark_suspect(clients_.at(id));
+  }
   if (suspects_.empty()) return;
   watch_suspects(std::clamp(suspect_wait_ * 2, kSuspectLook, kMostSuspectLook));
 }
@@ -249,6 +248,7 @@ void Clients::reclaim(std::uint32_t id, const char* how, bool died) {
   const AttachedClient client = std::move(found->second);
   clients_.erase(found);
   suspects_.erase(id);
+  untold_.erase(id);
   loop_.unwatch(client.pidfd.get());
   PoolService& service = *client.service;
   Pool& pool = service.pool();

@@ -4,8 +4,9 @@
 // Thread safety: the loop thread's.
 // Invariants:
 //   N1  Every client has an entry in the ledger from before its attach is answered until no word names it.
-//   N2  A client is reclaimed only when its process has ended, when it has detached, or when its socket is
-//       closed and its process has the pool's memory mapped no more.
+//   N2  A client is reclaimed only when its process has ended, when it has detached, when its socket is closed and its
+//       process has the pool's memory mapped no more, or when it and the daemon agree that its attach never came to its
+//       end (client_record.hpp, presence).
 //   N3  Its descriptors are kept from before its entry is in the ledger until it is reclaimed (F1).
 
 #include <chrono>
@@ -84,6 +85,7 @@ class Clients {
   std::unordered_map<std::uint32_t, AttachedClient> clients_;
   std::unordered_map<std::uint32_t, const PoolService*> departed_;  // ids that marks may still name
   std::unordered_set<std::uint32_t> suspects_;
+  std::unordered_set<std::uint32_t> untold_;  // those that hung up, before the second look at them
   EventLoop::TimerId suspect_timer_ = 0;
   std::chrono::nanoseconds suspect_wait_{};
 };

@@ -68,12 +68,13 @@ int Order::why_not(ErrorCode code) const noexcept {
       const std::uint64_t limit = header.limit_bytes.load(std::memory_order_relaxed);
       const std::uint64_t committed = header.committed_bytes.load(std::memory_order_relaxed);
       const std::string holders = holders_text(header);
-      return fail(code, pool + ": nothing free and nothing more to commit (" +
-                            size_text(committed) + " committed, pool limit " + size_text(limit) +
-                            ", budget of all pools " +
-                            size_text(header.budget_bytes.load(std::memory_order_relaxed)) + ")" +
-                            (holders.empty() ? "" : "; largest holders: " + holders) +
-                            ". Give buffers back, or raise budget or limit in zeropoold.yaml");
+      return fail(code,
+                  pool + ": nothing free and nothing more to commit (" + size_text(committed) +
+                      " committed, pool limit " + size_text(limit) + ", budget of all pools " +
+                      size_text(header.budget_bytes.load(std::memory_order_relaxed)) + ")" +
+                      (holders.empty() ? "" : "; largest holders: " + holders) +
+                      ". Give buffers back, or raise budget or limit in zeropoold.yaml; "
+                      "zeropoolctl doctor tells whether a node or its hugepages are what is spent");
     }
     case ErrorCode::timed_out:
       return fail(code,

@@ -61,6 +61,18 @@ std::uint64_t segment_bytes(pid_t pid) {
   return bytes;
 }
 
+// Between its marks: from no pool to a held buffer.
+SteppedChild::Body attach_and_get(const DaemonProcess& daemon) {
+  return [&daemon](const SteppedChild::Marks& marks) {
+    marks.begin();
+    auto pool = daemon.open("frames");
+    expect(static_cast<bool>(pool), pool ? "" : pool.error().sentence);
+    Buffer buffer = pool->get(4096);
+    expect(static_cast<bool>(buffer), buffer.error().sentence);
+    marks.end();
+  };
+}
+
 }  // namespace
 
 TEST_CASE("what clients hold, cache and hand on is theirs through a kill of the daemon") {
@@ -336,14 +348,7 @@ TEST_CASE(
     "itself") {
   REQUIRE(SteppedChild::permitted());
   DaemonProcess daemon(kConfig);
-  SteppedChild child([&](const SteppedChild::Marks& marks) {
-    marks.begin();
-    auto pool = daemon.open("frames");
-    expect(static_cast<bool>(pool), pool ? "" : pool.error().sentence);
-    Buffer buffer = pool->get(4096);
-    expect(static_cast<bool>(buffer), buffer.error().sentence);
-    marks.end();
-  });
+  SteppedChild child(attach_and_get(daemon));
   // The daemon has answered; the client has not read it.
   while (daemon.clients() == 0) REQUIRE(child.step_calls(1) == 1);
   daemon.kill9();
@@ -361,14 +366,7 @@ TEST_CASE(
 TEST_CASE("a client stopped while it attached that goes on in time stays the client that it is") {
   REQUIRE(SteppedChild::permitted());
   DaemonProcess daemon(kConfig);
-  SteppedChild child([&](const SteppedChild::Marks& marks) {
-    marks.begin();
-    auto pool = daemon.open("frames");
-    expect(static_cast<bool>(pool), pool ? "" : pool.error().sentence);
-    Buffer buffer = pool->get(4096);
-    expect(static_cast<bool>(buffer), buffer.error().sentence);
-    marks.end();
-  });
+  SteppedChild child(attach_and_get(daemon));
   while (daemon.clients() == 0) REQUIRE(child.step_calls(1) == 1);
   const auto id = daemon.ctl_json({"clients"})["clients"][0]["id"];
   daemon.kill9();

@@ -13,9 +13,10 @@ namespace zeropool::inline v1::lib {
 
 // Whether an attach came to its end: answered by the daemon, then everything mapped by the client. Until then that the
 // client's process has the pool not mapped says nothing: it may have been stopped in between, for however long.
-//   kComing -> kHere by the client, after it has mapped; kComing -> kGivenUp by a daemon that finds a suspect with
-//   nothing mapped. Each by CAS: whoever is second knows. Only a client that was kHere is gone by the absence of its
-//   mapping.
+//   kComing -> kHere by the client, after it has mapped; kComing -> kGivenUp by the daemon, of a client that is suspect.
+//   Each by CAS (P1: release and acquire on both sides): whoever is second knows. A client that finds kGivenUp attaches
+//   again; only one that is kHere is taken for gone when its mapping is absent.
+// Crash safety: after kHere, as any client. After kGivenUp the next daemon finds the word, and reclaims.
 enum class PresenceState : std::uint64_t { kComing = 0, kHere = 1, kGivenUp = 2 };
 constexpr std::uint64_t presence(std::uint32_t client, std::uint32_t epoch,
                                  PresenceState state) noexcept {
