@@ -31,9 +31,11 @@ const std::vector<std::string> kWriteFaults = {"write-after-put", "write-beyond-
 bool has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
+#ifdef FAULTY_CLIENT
 std::size_t lines(const std::string& text) {
   return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
 }
+#endif
 
 // A program of its own with a daemon of its own: what one leaves does not meet the next.
 CommandResult run(std::vector<std::string> arguments,
