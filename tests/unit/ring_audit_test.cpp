@@ -34,12 +34,21 @@ struct TestFacts {
 };
 
 template <template <typename> class Atom>
-RingFindings whole_pass(const RingView<Atom>& view, TestFacts facts = {}, std::uint32_t turn = 0) {
-  RingAudit<Atom, TestFacts> audit;
+RingFindings whole_pass(RingAudit<Atom, TestFacts>& audit, const RingView<Atom>& view,
+                        TestFacts facts = {}, std::uint32_t turn = 0) {
   audit.begin(view, 0, turn);
   while (!audit.done()) audit.step(view, facts, 1);
   return audit.findings();
 }
+
+template <template <typename> class Atom>
+RingFindings whole_pass(const RingView<Atom>& view, TestFacts facts = {}, std::uint32_t turn = 0) {
+  RingAudit<Atom, TestFacts> audit;
+  return whole_pass(audit, view, facts, turn);
+}
+
+// An audit whose memory outlives an actor that is killed, or left in the middle.
+using ScheduledAudit = RingAudit<ScheduledAtomic, TestFacts>;
 
 // Four slots in two magazines; two empty ones.
 std::shared_ptr<ScheduledRing> two_magazines() {
@@ -301,7 +310,8 @@ TEST_CASE("an audit beside clients at work, in every order, mends nothing that w
         [keeps] {
           auto ring = two_magazines();
           auto findings = std::make_shared<RingFindings>();
-          Actor audit{[=] { *findings = whole_pass(ring->view); }};
+          auto auditor = std::make_shared<ScheduledAudit>();
+          Actor audit{[=] { *findings = whole_pass(*auditor, ring->view); }};
           Actor one{[=] { wander(*ring, 1, keeps); }};
           Actor two{[=] { wander(*ring, 2, false); }};
           return Script{{audit, one, two}, [=] {
@@ -324,9 +334,10 @@ TEST_CASE("the same at random places, with many preemptions, and a hand-off on i
         [] {
           auto ring = two_magazines();
           auto findings = std::make_shared<RingFindings>();
+          auto auditor = std::make_shared<ScheduledAudit>();
           Actor audit{[=] {
-            *findings = whole_pass(ring->view);
-            *findings += whole_pass(ring->view, {}, 1);
+            *findings = whole_pass(*auditor, ring->view);
+            *findings += whole_pass(*auditor, ring->view, {}, 1);
           }};
           Actor one{[=] {
             Worker<ScheduledAtomic> worker(*ring, 1);
@@ -414,7 +425,8 @@ TEST_CASE(
         [blow](std::uint32_t kill_after) {
           auto ring = two_magazines();
           blow(*ring);
-          Actor audit{[=] { whole_pass(ring->view); }, kill_after};
+          auto auditor = std::make_shared<ScheduledAudit>();
+          Actor audit{[=] { whole_pass(*auditor, ring->view); }, kill_after};
           Actor live{[=] { wander(*ring, 2, false); }};
           return Script{{audit, live}, [=] {
                           // As a daemon that takes it up: its magazines, then its Absent slots, then the audit.
