@@ -6,6 +6,7 @@
 
 #include "ctl/doctor.hpp"
 #include "ctl/doctor_files.hpp"
+#include "ctl/render.hpp"
 
 namespace zeropool::ctl {
 namespace {
@@ -20,19 +21,41 @@ std::string list(const std::vector<std::uint32_t>& nodes) {
   return text;
 }
 
+// Pools with an arena on that node: it had memory when the daemon started.
+std::string pools_on(const nlohmann::json& daemon, std::uint32_t node) {
+  std::string names;
+  for (const auto& pool : list_at(daemon, "pools")) {
+    for (const auto& arena : list_at(pool, "arenas")) {
+      if (number_at(arena, "node") != node) continue;
+      names += (names.empty() ? "" : ", ") + text_at(pool, "name");
+    }
+  }
+  return names;
+}
+
 }  // namespace
 
-void look_at_nodes(const DoctorPaths& paths, const nlohmann::json&, Findings& findings) {
+void look_at_nodes(const DoctorPaths& paths, const nlohmann::json& daemon, Findings& findings) {
   lib::Topology topology = lib::read_topology(paths.sys + "/devices/system");
   std::vector<std::uint32_t> with_memory;
   for (const lib::Topology::Node& node : topology.nodes) {
     const std::string name = "node " + std::to_string(node.id);
     if (node.has_memory) with_memory.push_back(node.id);
-    if (!node.has_memory) {
+    const std::string pools = node.has_memory ? "" : pools_on(daemon, node.id);
+    if (!pools.empty()) {
+      findings.push_back({Level::kWarn,
+                          name +
+                              " had memory when zeropoold started and has none now: nothing "
+                              "more is committed there (pools: " +
+                              pools + ")",
+                          "for m in " + paths.sys + "/devices/system/node/node" +
+                              std::to_string(node.id) +
+                              "/memory[0-9]*/state; do echo online > $m; done"});
+    } else if (!node.has_memory) {
       findings.push_back(
           {Level::kOk, name + " has no memory: the nearest node that has is its home", ""});
     }
-    if (!node.has_cpus) {
+    if (!node.has_cpus && node.has_memory) {
       findings.push_back({Level::kOk, name + " has no CPUs: it gives memory to the others", ""});
     }
   }

@@ -85,7 +85,9 @@ void write_distances(std::byte* control, const lib::ControlPlan& plan,
   auto* cpus = reinterpret_cast<lib::CpuEntry*>(control + plan.cpus_offset);
   for (std::size_t cpu = 0; cpu < topology.cpus.size() && cpu < plan.shape.cpu_count; ++cpu) {
     const lib::Topology::Cpu& from = topology.cpus[cpu];
-    cpus[cpu].arena = static_cast<std::uint16_t>(by_distance(topology, from.node, nodes).front());
+    cpus[cpu].arena =
+        from.known ? static_cast<std::uint16_t>(by_distance(topology, from.node, nodes).front())
+                   : lib::kUnknownArena;
     cpus[cpu].domain =
         static_cast<std::uint16_t>(std::min(from.domain, plan.shape.domain_count - 1));
   }

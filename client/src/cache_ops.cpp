@@ -46,10 +46,30 @@ void CacheOps::forget_magazines() noexcept {
   }
 }
 
+// A CPU that came online after the daemon had started: what the kernel says of its node, and the cache domain of a CPU
+// that is known to be on it. A node without an arena changes nothing.
+lib::CpuEntry CacheOps::late_cpu() const noexcept {
+  unsigned node = 0;
+  const bool told = ::getcpu(nullptr, &node) == 0;
+  for (std::size_t a = 0; told && a < attachment_.arenas.size(); ++a) {
+    if (attachment_.arenas[a].node != node) continue;
+    const auto arena = static_cast<std::uint16_t>(a);
+    for (const lib::CpuEntry& known : attachment_.cpus) {
+      if (known.arena == arena) return known;
+    }
+    return {arena, 0};
+  }
+  return {static_cast<std::uint16_t>(cache_.arena), static_cast<std::uint16_t>(cache_.domain)};
+}
+
 void CacheOps::follow_thread() noexcept {
   const int cpu = ::sched_getcpu();
-  if (cpu < 0 || static_cast<std::size_t>(cpu) >= attachment_.cpus.size()) return;
-  const lib::CpuEntry here = attachment_.cpus[static_cast<std::size_t>(cpu)];
+  if (cpu < 0) return;
+  lib::CpuEntry here{lib::kUnknownArena, 0};
+  if (static_cast<std::size_t>(cpu) < attachment_.cpus.size()) {
+    here = attachment_.cpus[static_cast<std::size_t>(cpu)];
+  }
+  if (here.arena == lib::kUnknownArena) here = late_cpu();
   cache_.domain = here.domain < attachment_.header().domain_count ? here.domain : 0;
   if (here.arena == cache_.arena || here.arena >= attachment_.arenas.size() || interleaves()) {
     return;

@@ -90,6 +90,7 @@ class CacheOps {
   bool push_spare(std::uint32_t ring, std::uint32_t number) noexcept;
   void release(std::uint32_t ring, std::uint32_t number) noexcept;
   void count_claim(std::uint32_t ring, const lib::ClaimStats& stats, bool claimed) noexcept;
+  lib::CpuEntry late_cpu() const noexcept;
   bool interleaves() const noexcept;
   void make_home(std::uint32_t arena) noexcept;
   std::uint32_t local_number(std::uint32_t ring, std::uint32_t stored) noexcept;

@@ -66,7 +66,7 @@ void read_nodes(const std::string& root, Topology& topology) {
     for (std::uint32_t distance = 0; distances >> distance;) node.distances.push_back(distance);
     const auto index = static_cast<std::uint32_t>(topology.nodes.size());
     for (const std::uint32_t cpu : cpus) {
-      if (cpu < topology.cpus.size()) topology.cpus[cpu].node = index;
+      if (cpu < topology.cpus.size()) topology.cpus[cpu] = {index, 0, true};
     }
     topology.nodes.push_back(std::move(node));
   }
@@ -77,6 +77,7 @@ void read_nodes(const std::string& root, Topology& topology) {
                         static_cast<std::uint64_t>(std::max(0L, ::sysconf(_SC_PAGESIZE)));
     node.distances = {10};
     topology.nodes.push_back(node);
+    for (Topology::Cpu& cpu : topology.cpus) cpu.known = true;
   }
   for (Topology::Node& node : topology.nodes) node.distances.resize(topology.nodes.size(), 20);
 }

@@ -133,6 +133,8 @@ TEST_CASE(
   CHECK_FALSE(topology.nodes[3].has_cpus);
   CHECK(topology.cpus.size() == 8);
   CHECK(topology.cpus[4].node == 2);
+  CHECK(topology.cpus[5].known);
+  CHECK_FALSE(topology.cpus[6].known);
   CHECK(topology.memory_nodes_by_distance(0) == Numbers{0, 2, 3});
   CHECK(topology.memory_nodes_by_distance(1) == Numbers{3, 2, 0});
   CHECK(topology.memory_nodes_by_distance(3) == Numbers{3, 2, 0});

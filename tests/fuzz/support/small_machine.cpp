@@ -26,7 +26,7 @@ lib::Topology two_nodes() {
         id == 0 ? std::vector<std::uint32_t>{10, 20} : std::vector<std::uint32_t>{20, 10};
     topology.nodes.push_back(node);
   }
-  topology.cpus.resize(2);
+  topology.cpus.resize(2, {0, 0, true});
   topology.cpus[1].node = 1;
   topology.cpus[1].domain = 1;
   topology.domain_count = 2;

@@ -26,7 +26,7 @@ inline lib::Topology one_node() {
   node.memory_bytes = std::uint64_t{8} << 30;
   node.distances = {10};
   topology.nodes = {node};
-  topology.cpus.resize(4);
+  topology.cpus.resize(4, {0, 0, true});
   topology.cpus[2].domain = 1;
   topology.cpus[3].domain = 1;
   topology.domain_count = 2;

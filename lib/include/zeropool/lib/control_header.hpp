@@ -113,8 +113,10 @@ struct ArenaEntry {
   std::uint8_t reserved[20];
 };
 
+// Of a CPU that was offline when the daemon started: the kernel tells its threads on which node they are.
+inline constexpr std::uint16_t kUnknownArena = 0xffff;
 struct CpuEntry {
-  std::uint16_t arena;
+  std::uint16_t arena;  // or kUnknownArena
   std::uint16_t domain;
 };
 

@@ -20,6 +20,7 @@ struct Topology {
   struct Cpu {
     std::uint32_t node = 0;    // index into `nodes`
     std::uint32_t domain = 0;  // number of its L3
+    bool known = false;        // it is online: sysfs says where it is
   };
   std::vector<Node> nodes;  // ascending by id, at least one
   std::vector<Cpu> cpus;    // by CPU number, up to the largest possible one
