@@ -70,7 +70,7 @@ TEST_CASE("a CPU that comes online after the daemon's start is known to be on it
   std::thread([&] {
     run_on_cpu(far.cpus.back());
     for (int i = 0; i < 4; ++i) {
-      const Buffer buffer = pool->get(kMiB);
+      const Buffer buffer = pool->get(kMiB, 30s);
       REQUIRE_MESSAGE(buffer, buffer.error().sentence);
       CHECK(buffer.node() == far.id);
       CHECK(all_on(where_pages_are(buffer.data(), kMiB), far.id));
@@ -90,7 +90,7 @@ TEST_CASE(
   std::vector<Buffer> held;
   run_on(far);
   for (int i = 0; i < 8; ++i) {
-    held.push_back(pool->get(kMiB));
+    held.push_back(pool->get(kMiB, 30s));
     REQUIRE_MESSAGE(held.back(), held.back().error().sentence);
     std::memset(held.back().data(), 'a' + i, kMiB);
     CHECK(all_on(where_pages_are(held.back().data(), kMiB), far.id));
@@ -111,7 +111,7 @@ TEST_CASE(
   // More than lies in the ring of the node that is gone.
   std::vector<Buffer> more;
   for (int i = 0; i < 24; ++i) {
-    more.push_back(pool->get(kMiB, 5s));
+    more.push_back(pool->get(kMiB, 30s));
     REQUIRE_MESSAGE(more.back(), more.back().error().sentence);
     CHECK(all_on(where_pages_are(more.back().data(), kMiB), near.id));
   }
@@ -138,7 +138,7 @@ TEST_CASE(
   held.clear();
   std::thread([&] {  // with no cache of the other node
     run_on(far);
-    const Buffer again = pool->get(kMiB, 5s);
+    const Buffer again = pool->get(kMiB, 30s);
     REQUIRE_MESSAGE(again, again.error().sentence);
     CHECK(again.node() == far.id);
   })

@@ -76,7 +76,7 @@ TEST_CASE("local: when the node has no more, the nearest gives, and it is counte
   on_a_thread_of(home, [&] {
     std::vector<Buffer> held;
     for (int i = 0; i < 36; ++i) {
-      held.push_back(pool->get(kMiB, 2s));
+      held.push_back(pool->get(kMiB, 30s));
       REQUIRE_MESSAGE(held.back(), held.back().error().sentence);
     }
     const auto count = by_node(held);
@@ -100,13 +100,13 @@ TEST_CASE("local: what others have put on another node is taken before memory gr
   REQUIRE(pool);
   on_a_thread_of(both[1], [&] {  // makes 16 MiB of node 1 and gives them back
     std::vector<Buffer> held;
-    for (int i = 0; i < 16; ++i) held.push_back(pool->get(kMiB));
+    for (int i = 0; i < 16; ++i) held.push_back(pool->get(kMiB, 30s));
   });
   const double committed = daemon.metric("zeropool_committed_bytes", {"node=\"1\""});
   on_a_thread_of(both[0], [&] {
     std::vector<Buffer> held;
     for (int i = 0; i < 12; ++i) {
-      held.push_back(pool->get(kMiB));
+      held.push_back(pool->get(kMiB, 30s));
       REQUIRE(held.back());
     }
     CHECK(by_node(held).at(both[1].id) >= 8);
@@ -141,7 +141,7 @@ TEST_CASE(
       std::this_thread::sleep_for(100ms);
       held.pop_back();
     });
-    Buffer late = pool->get(kMiB, 5s);
+    Buffer late = pool->get(kMiB, 30s);
     giver.join();
     REQUIRE_MESSAGE(late, late.error().sentence);
     CHECK(late.node() == home.id);
@@ -184,6 +184,7 @@ TEST_CASE(
   for (const Node& node : nodes_with(false, true)) {
     GetOptions options;
     options.node = node.id;
+    options.timeout = 30s;
     for (int i = 0; i < 4; ++i) {
       const Buffer buffer = pool->get(kMiB, options);
       REQUIRE_MESSAGE(buffer, buffer.error().sentence);
@@ -231,7 +232,7 @@ TEST_CASE("buffers put on another node come back to their own, and are not hoard
     std::vector<Buffer> held;
     on_a_thread_of(both[0], [&] {
       for (int i = 0; i < 16; ++i) {
-        held.push_back(pool->get(kMiB));
+        held.push_back(pool->get(kMiB, 30s));
         REQUIRE(held.back());
         CHECK(held.back().node() == both[0].id);
       }
@@ -255,6 +256,7 @@ TEST_CASE("a client killed with buffers of another node leaves nothing behind") 
       for (const Node& node : both) {
         GetOptions options;
         options.node = node.id;
+        options.timeout = 30s;
         for (int i = 0; i < 12; ++i) held.push_back(pool->get(kMiB, options));
       }
       run_on(both[1]);
@@ -271,6 +273,7 @@ TEST_CASE("a client killed with buffers of another node leaves nothing behind") 
   for (const Node& node : both) {
     GetOptions options;
     options.node = node.id;
+    options.timeout = 30s;
     std::vector<Buffer> held;
     for (int i = 0; i < 12; ++i) {
       held.push_back(pool->get(kMiB, options));
