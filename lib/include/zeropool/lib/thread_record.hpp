@@ -69,7 +69,7 @@ struct alignas(kCacheLine) ThreadRecord {
   Atom<std::uint32_t> home_arena;
   Atom<std::uint32_t> tid;
   Atom<std::uint32_t> closing;  // 1: its client closed the pool; limits stay 0
-  Atom<std::uint32_t> reserved_word;
+  Atom<std::uint32_t> barriers;  // 1: its process takes part in membarrier, so its caches can be taken
   Atom<std::uint64_t> reserved[3];
   // Not at the offset of Magazine::count: a load of that behind a store of `busy` whose address has the same low
   // 12 bits would be taken for one of it (4 KiB aliasing), at every operation.
