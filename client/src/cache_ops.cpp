@@ -151,8 +151,10 @@ void CacheOps::visit(std::uint32_t ring) noexcept {
 // Those at the bottom: they would be used last.
 void CacheOps::drop_spares(std::uint32_t ring, std::uint32_t count) noexcept {
   lib::SharedRingRecord& rec = record(ring);
-  const std::uint32_t spares = rec.spare_count.load(std::memory_order_relaxed);
+  const std::uint32_t spares =
+      std::min(rec.spare_count.load(std::memory_order_relaxed), lib::kMaxSpares);
   std::uint32_t dropped[lib::kMaxSpares];
+  count = std::min(count, spares);
   for (std::uint32_t i = 0; i < spares; ++i) {
     const std::uint32_t stored = rec.spares[i].load(std::memory_order_relaxed);
     if (i < count) {
