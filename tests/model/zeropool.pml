@@ -924,7 +924,7 @@ recovery: /* by the words, after a kill of the daemon */
   :: d > LAST_THREAD -> break
   :: d <= LAST_THREAD -> DSTEP(if :: steal[d] == S_REQ -> steal[d] = S_NONE :: else fi); d++
   od;
-#if BROKEN != 18
+#if BROKEN != 18 && RESTARTS > 0
   unfinished = true;
 #endif
 #endif
