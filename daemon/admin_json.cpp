@@ -199,12 +199,11 @@ json trim_document(const std::vector<TrimmedPool>& pools) {
     taken += pool.taken;
     sum.extents += pool.report.extents;
     sum.bytes += pool.report.bytes;
-    list.push_back(
-        {{"name", pool.pool},
-         {"taken_threads", pool.taken.threads},
-         {"taken_bytes", pool.taken.bytes},
-         {"extents", pool.report.extents},
-         {"bytes", pool.report.bytes}});
+    list.push_back({{"name", pool.pool},
+                    {"taken_threads", pool.taken.threads},
+                    {"taken_bytes", pool.taken.bytes},
+                    {"extents", pool.report.extents},
+                    {"bytes", pool.report.bytes}});
   }
   return {{"taken_threads", taken.threads},
           {"taken_bytes", taken.bytes},

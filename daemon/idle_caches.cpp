@@ -17,7 +17,6 @@ constexpr auto kRelaxed = std::memory_order_relaxed;
 constexpr std::uint32_t kRecordsBetweenLooks = 16;  // at the clock
 constexpr std::uint64_t kLogEveryNs = 10'000'000'000;
 constexpr std::uint64_t kPressLookNs = 500'000;
-constexpr std::uint32_t kMendLooks = 60;  // a second each: a client that is stopped is not waited for
 
 std::uint32_t milliseconds(std::uint64_t ns) { return static_cast<std::uint32_t>(ns / 1'000'000); }
 
@@ -65,6 +64,13 @@ bool IdleCaches::may_ask(lib::OwnerWord owner) {
   return may_ask_[owner.client()] = lives_(owner.client()) && !is_stopped(pid);
 }
 
+// A record in use whose thread has answered the last steal. A plain look.
+bool IdleCaches::can_be_asked(std::uint32_t thread) const {
+  const lib::SharedThreadRecord& shared = record(thread);
+  return shared.owner.load(std::memory_order_acquire) != 0 &&
+         shared.steal.load(kRelaxed) == lib::kStealNone;
+}
+
 std::uint32_t IdleCaches::cached_slots(std::uint32_t thread, std::uint32_t ring) const {
   const lib::SharedRingRecord& named = lib::ControlView::rings_of(record(thread))[ring];
   const Ring& from = rings_[ring];
@@ -99,8 +105,7 @@ bool IdleCaches::collect(std::uint32_t& cursor, std::uint64_t deadline_ns, Wante
       return false;
     const std::uint32_t thread = cursor;
     cursor = cursor + 1 < published ? cursor + 1 : 0;
-    if (record(thread).owner.load(std::memory_order_acquire) != 0 && wanted(thread))
-      wanted_.push_back(thread);
+    if (can_be_asked(thread) && wanted(thread)) wanted_.push_back(thread);
   }
   return true;
 }
@@ -265,77 +270,11 @@ TakenCaches IdleCaches::take_all() {
     const auto end =
         std::min<std::uint32_t>(published, first + static_cast<std::uint32_t>(kMostAsked));
     for (std::uint32_t thread = first; thread < end; ++thread) {
-      if (record(thread).owner.load(kRelaxed) != 0 && caches_anything(thread))
-        wanted_.push_back(thread);
+      if (can_be_asked(thread) && caches_anything(thread)) wanted_.push_back(thread);
     }
     taken += take(StealReason::kTrim);
   }
   return taken;
-}
-
-void IdleCaches::resume() {
-  const std::uint32_t published = pool_.memory->published().threads;
-  for (std::uint32_t thread = 0; thread < published; ++thread) lib::leave_caches(record(thread));
-  if (pool_.clients.empty()) return;
-  look_at_rings();
-  look_at_clients();
-  mend_looks_left_ = mend_broken() ? 0 : kMendLooks;
-}
-
-// Whether a thread owns it that does not know of it. A plain look: a claim that is under way looks the same.
-bool IdleCaches::lies_unnamed(const lib::StolenMagazine& magazine) const {
-  lib::SharedThreadRecord& shared = record(magazine.thread);
-  return shared.steal.load(std::memory_order_acquire) == lib::kStealTaken ||
-         shared.owner.load(std::memory_order_acquire) != magazine.owner.word ||
-         !steal_.is_named(lib::ControlView::rings_of(shared), magazine.ring, magazine.cell);
-}
-
-// Magazines that a steal of the daemon before has taken from their threads and not released: their threads are taken
-// once more, this time by the owner words. True: there are none.
-bool IdleCaches::mend_broken() {
-  const std::uint32_t published = pool_.memory->published().threads;
-  std::vector<bool> broken(published, false);
-  const auto of_a_thread = [&](lib::OwnerWord owner) {
-    return owner.detail() < published && attached(owner);
-  };
-  list_.clear();
-  for (std::uint32_t r = 0; r < rings_.size(); ++r) steal_.list_by_words(r, of_a_thread, list_);
-  for (const lib::StolenMagazine& magazine : list_) {
-    if (lies_unnamed(magazine)) broken[magazine.thread] = true;
-  }
-  asked_.clear();
-  for (std::uint32_t thread = 0; thread < published; ++thread) {
-    if (!broken[thread]) continue;
-    lib::SharedThreadRecord& shared = record(thread);
-    const lib::OwnerWord owner{shared.owner.load(std::memory_order_acquire)};
-    // TAKEN is taken, also of a process that was stopped since.
-    const bool taken = shared.steal.load(std::memory_order_acquire) == lib::kStealTaken;
-    if (!taken && owner.word != 0 && !may_ask(owner)) continue;
-    if (taken || lib::ask_for_caches(shared)) asked_.push_back({thread, owner});
-  }
-  if (std::find(broken.begin(), broken.end(), true) == broken.end()) return true;
-  if (asked_.empty()) return false;
-  if (!barrier()) return true;
-  std::fill(broken.begin(), broken.end(), false);
-  for (const Asked& asked : asked_) {
-    broken[asked.thread] = lib::caches_are_idle(record(asked.thread));
-  }
-  list_.clear();
-  for (std::uint32_t r = 0; r < rings_.size(); ++r) {
-    steal_.list_by_words(
-        r, [&](lib::OwnerWord owner) { return of_a_thread(owner) && broken[owner.detail()]; },
-        list_);
-  }
-  TakenCaches taken;
-  for (const Asked& asked : asked_) {
-    if (!broken[asked.thread]) continue;
-    broken[asked.thread] = lib::take_caches(record(asked.thread));
-    if (broken[asked.thread]) ++taken.threads;
-  }
-  std::erase_if(list_, [&](const auto& magazine) { return !broken[magazine.thread]; });
-  release(taken);
-  count(taken, StealReason::kIdle);
-  return false;  // those that were awake, at the next look
 }
 
 }  // namespace zeropool::daemon

@@ -57,7 +57,7 @@ class IdleCaches {
   using Ring = lib::StealRing<std::atomic>;
   // What a ring of a thread looked like; times in milliseconds, differences only.
   struct Seen {
-    std::uint32_t uses = 0;      // low half of its counters' sum
+    std::uint32_t uses = 0;       // low half of its counters' sum
     std::uint32_t magazines = 0;  // which it had, mixed
     std::uint32_t unused_since_ms = 0;
     std::uint32_t unmoved_since_ms = 0;
@@ -76,6 +76,7 @@ class IdleCaches {
   bool collect(std::uint32_t& cursor, std::uint64_t deadline_ns, Wanted wanted);
   bool went_unused(std::uint32_t thread, std::uint32_t now_ms);
   bool unused_since_tick(std::uint32_t thread);
+  bool can_be_asked(std::uint32_t thread) const;
   std::uint32_t cached_slots(std::uint32_t thread, std::uint32_t ring) const;
   bool caches_anything(std::uint32_t thread) const;
   void ask();

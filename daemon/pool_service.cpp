@@ -206,7 +206,8 @@ void PoolService::arm_audit_timer() {
     pool_.audit->tick(monotonic_ns());
     const TakenCaches taken = pool_.idle->tick(monotonic_ns());
     // What came back may be what somebody waits for.
-    if ((pool_.counters.repairs != before || taken.slots > 0) && pool_.orders->waiting() > 0) serve();
+    if ((pool_.counters.repairs != before || taken.slots > 0) && pool_.orders->waiting() > 0)
+      serve();
     arm_audit_timer();
   });
 }

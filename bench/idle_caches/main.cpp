@@ -146,8 +146,9 @@ int main(int argc, char** argv) {
   for (double now = 1; now <= seconds; now += now < 12 ? 1 : 2) {
     std::printf("%8.0f %14.1f %14.1f\n", now, at(taken.curve, now), at(kept.curve, now));
   }
-  std::printf("%d gets and puts of a busy thread, the others idle: median %.1f us, never taken %.1f us\n",
-              kSwing, taken.median_us, kept.median_us);
+  std::printf(
+      "%d gets and puts of a busy thread, the others idle: median %.1f us, never taken %.1f us\n",
+      kSwing, taken.median_us, kept.median_us);
   std::printf("gets that failed: %llu, never taken %llu\n",
               static_cast<unsigned long long>(taken.failed),
               static_cast<unsigned long long>(kept.failed));

@@ -27,9 +27,9 @@ struct CacheSize {
   static constexpr std::uint32_t kReturns = 2;
   static constexpr std::uint64_t kMostCounted = 1'000'000;  // operations since: no overflow below
 
-  std::uint64_t operations = 0;  // the thread's in this ring, at its last visit
-  std::int64_t visited_ns = 0;   // 0: never
-  std::int64_t interval_ns = 0;  // where it began
+  std::uint64_t operations = 0;    // the thread's in this ring, at its last visit
+  std::int64_t visited_ns = 0;     // 0: never
+  std::int64_t interval_ns = 0;    // where it began
   std::uint32_t least_spares = 0;  // in it
   std::uint32_t returns = 0;
   bool keeps_nothing = false;

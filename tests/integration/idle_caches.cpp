@@ -123,8 +123,8 @@ TEST_CASE("of 1,000 threads 990 do nothing: what they cache comes back, the othe
   DaemonProcess daemon(config("2s"));
   std::vector<std::unique_ptr<ChildProcess>> clients;
   for (int i = 0; i < 5; ++i) {
-    clients.push_back(std::make_unique<ChildProcess>(
-        [&](Link& parent) { crowd(parent, daemon, 198, 2); }));
+    clients.push_back(
+        std::make_unique<ChildProcess>([&](Link& parent) { crowd(parent, daemon, 198, 2); }));
   }
   for (auto& client : clients) client->link().await(100s);
   const std::uint64_t before = cached_bytes(daemon);
@@ -266,7 +266,8 @@ TEST_CASE("a client killed right after its caches were taken leaves nothing behi
   }
 }
 
-TEST_CASE("a daemon killed while it takes caches from threads at work is followed by one that goes on") {
+TEST_CASE(
+    "a daemon killed while it takes caches from threads at work is followed by one that goes on") {
   DaemonProcess daemon(config("1h", "64MiB"));
   ChildProcess client([&](Link& parent) { crowd(parent, daemon, 40, 4); });
   client.link().await();

@@ -1,8 +1,8 @@
+#include "client/src/cache_size.hpp"
+
 #include <cstdint>
 
 #include <doctest/doctest.h>
-
-#include "client/src/cache_size.hpp"
 
 using zeropool::client::CacheSize;
 

@@ -132,7 +132,8 @@ struct Thread {
   }
   bool anything_unnamed() {
     list.clear();
-    steal.list_by_words(0, [](OwnerWord owner) { return owner == kMe; }, list);
+    steal.list_by_words(
+        0, [](OwnerWord owner) { return owner == kMe; }, list);
     bool unnamed = false;
     const bool taken = record.steal.load() == kStealTaken;
     for (std::size_t i = 0; i < list.size(); ++i) {
@@ -147,7 +148,8 @@ struct Thread {
     if (record.steal.load() != kStealTaken && !ask_for_caches(record)) return;
     if (!caches_are_idle(record)) return;
     list.clear();
-    steal.list_by_words(0, [](OwnerWord owner) { return owner == kMe; }, list);
+    steal.list_by_words(
+        0, [](OwnerWord owner) { return owner == kMe; }, list);
     if (!take_caches(record)) return;
     for (std::size_t i = 0; i < list.size(); ++i) steal.release(list[i]);
   }
@@ -185,8 +187,7 @@ Explored steal_against(Scheduled::Variant variant) {
   return explore(
       [variant] {
         auto thread = std::make_shared<Scheduled>();
-        return Script{{{[=] { work(*thread); }},
-                       {[=] {
+        return Script{{{[=] { work(*thread); }}, {[=] {
                          thread->take(variant);
                          rob(*thread);
                        }}},
@@ -227,7 +228,8 @@ TEST_CASE("a thread at work, and one whose process takes part in no barrier, is 
   CHECK(thread.ring.view.cells[0].owner.load() == kMe.word);
 }
 
-TEST_CASE("a record that names what is not its thread's, or one magazine twice, gives nothing more") {
+TEST_CASE(
+    "a record that names what is not its thread's, or one magazine twice, gives nothing more") {
   Thread<std::atomic> thread;
   thread.ring.view.cells[1].owner.store(OwnerWord::thread(kOther, 1, 5).word);
   thread.named.previous.store(1);  // as loaded

@@ -161,7 +161,8 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "a daemon killed while it takes idle caches is followed by one that finishes, whether their thread woke or not") {
+    "a daemon killed while it takes idle caches is followed by one that finishes, whether their "
+    "thread woke or not") {
   std::uint64_t kills = 0;
   for (std::uint64_t n = 1; n < 60; n += 2) {
     points()->disarm();
