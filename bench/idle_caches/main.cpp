@@ -4,6 +4,7 @@
 //
 // Pools are called taken and kept; scripts/bench --idle-caches makes them, and sets ZEROPOOLCTL.
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -42,12 +43,11 @@ double cached_mib(const std::string& pool) {
     text.append(part, got);
   }
   if (::pclose(pipe) != 0) return -1;
-  // The document lists the rings of a pool before its name, or behind it: pools are looked at one by one.
+  // A pool's name stands before its rings, keys being in alphabetical order.
   double slots = -1;
   for (std::size_t at = 0; (at = text.find("\"cached\":", at)) != std::string::npos; ++at) {
-    const std::size_t before = text.rfind("\"committed_bytes\"", at);
-    const std::size_t name = text.find("\"name\":", at);
-    if (before == std::string::npos || name == std::string::npos) continue;
+    const std::size_t name = text.rfind("\"name\":", at);
+    if (name == std::string::npos) continue;
     const std::size_t quote = text.find('"', name + 7);
     if (text.compare(quote + 1, pool.size() + 1, pool + "\"") == 0) {
       slots = std::strtod(text.c_str() + at + 9, nullptr);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <iterator>
 
 namespace zeropool_idle_caches {
 namespace {
@@ -67,8 +68,9 @@ bool write_chart(const std::string& path, const std::string& title,
     const char* colour = kColours[i % std::size(kColours)];
     svg << "<polyline fill=\"none\" stroke-width=\"2\" stroke=\"" << colour << "\" points=\"";
     for (const auto& [seconds, mib] : curves[i].points) svg << x(seconds) << ',' << y(mib) << ' ';
-    svg << "\"/>\n<text x=\"" << kWidth - kRight - 250 << "\" y=\"" << kTop + 16 * (i + 1)
-        << "\" fill=\"" << colour << "\">" << curves[i].name << "</text>\n";
+    svg << "\"/>\n<text x=\"" << kWidth - kRight - 250 << "\" y=\""
+        << kTop + 16.0 * static_cast<double>(i + 1) << "\" fill=\"" << colour << "\">"
+        << curves[i].name << "</text>\n";
   }
   svg << "</svg>\n";
   svg.flush();
