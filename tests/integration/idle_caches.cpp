@@ -4,6 +4,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
+#include <cstring>
 #include <memory>
 #include <signal.h>
 #include <string>
@@ -52,7 +54,7 @@ struct Worker {
     for (std::uint64_t i = 0; !stop.load(std::memory_order_relaxed); ++i) {
       held.push_back(pool.get(kBytes));
       if (!held.back()) {
-        failed.fetch_add(1);
+        note(held.back());
         held.pop_back();
         continue;
       }
@@ -65,7 +67,12 @@ struct Worker {
       rounds.fetch_add(1);
     }
   }
+  void note(const Buffer& buffer) {
+    if (failed.fetch_add(1) == 0)
+      std::snprintf(why, sizeof(why), "%s", buffer.error().sentence.c_str());
+  }
   std::atomic<bool> stop{false};
+  char why[200] = {};
   std::atomic<std::uint64_t> failed{0};
   std::atomic<std::uint64_t> broken{0};
   std::atomic<std::uint64_t> rounds{0};
@@ -75,6 +82,7 @@ struct Tally {
   std::uint64_t failed = 0;
   std::uint64_t broken = 0;
   std::uint64_t rounds = 0;
+  char why[200] = {};  // of a get that failed
 };
 
 // `idle` threads that work once and sleep until the parent says so, then work again; `busy` that always work.
@@ -95,7 +103,7 @@ void crowd(Link& parent, const DaemonProcess& daemon, std::size_t idle, std::siz
       for (int round = 0; round < 5; ++round) {
         Buffer buffer = pool->get(kBytes);
         if (!buffer) {
-          worker.failed.fetch_add(1);
+          worker.note(buffer);
           continue;
         }
         write_pattern(buffer, i * 31, 4096);
@@ -114,7 +122,9 @@ void crowd(Link& parent, const DaemonProcess& daemon, std::size_t idle, std::siz
   for (std::size_t i = 0; i < idle; ++i) threads[i].join();
   worker.stop.store(true);
   for (std::size_t i = idle; i < threads.size(); ++i) threads[i].join();
-  parent.send(Tally{worker.failed, worker.broken, worker.rounds});
+  Tally tally{worker.failed, worker.broken, worker.rounds};
+  std::memcpy(tally.why, worker.why, sizeof(tally.why));
+  parent.send(tally);
 }
 
 }  // namespace
@@ -143,6 +153,7 @@ TEST_CASE("of 1,000 threads 990 do nothing: what they cache comes back, the othe
   for (auto& client : clients) {
     const auto tally = client->link().receive<Tally>(100s);
     CHECK(tally.rounds > 0);
+    CHECK_MESSAGE(tally.failed == 0, tally.why);
     sum.failed += tally.failed;
     sum.broken += tally.broken;
     sum.rounds += tally.rounds;
@@ -285,7 +296,7 @@ TEST_CASE(
   client.link().signal();
   const auto tally = client.link().receive<Tally>();
   CHECK(tally.broken == 0);
-  CHECK(tally.failed == 0);
+  CHECK_MESSAGE(tally.failed == 0, tally.why);
   CHECK(tally.rounds > 0);
   const End end = client.wait();
   CHECK_MESSAGE(end.well(), client.failure());
