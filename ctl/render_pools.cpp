@@ -14,6 +14,19 @@ std::string pages_of(const nlohmann::json& pool) {
   return text;
 }
 
+// Nothing for a pool from whose threads nothing was ever taken.
+std::string steals_of(const nlohmann::json& pool) {
+  std::uint64_t threads = 0;
+  std::uint64_t bytes = 0;
+  const nlohmann::json& steals = object_at(object_at(pool, "counters"), "steals");
+  for (const char* reason : {"idle", "starving", "trim"}) {
+    threads += number_at(object_at(steals, reason), "threads");
+    bytes += number_at(object_at(steals, reason), "bytes");
+  }
+  if (threads == 0) return {};
+  return human_size(bytes) + " taken from idle caches, in " + human_count(threads) + " steals";
+}
+
 std::string rings_of(const nlohmann::json& pool) {
   Table table({{"NODE"},
                {"CLASS"},
@@ -48,6 +61,7 @@ std::string render_pools(const nlohmann::json& document) {
             human_size(number_at(pool, "reserved_bytes")) + " reserved; hit rate " +
             human_percent(real_at(pool, "hit_rate")) + "\n";
     if (const std::string pages = pages_of(pool); !pages.empty()) text += pages + "\n";
+    if (const std::string steals = steals_of(pool); !steals.empty()) text += steals + "\n";
     text += rings_of(pool);
   }
   return text.empty() ? "no pools\n" : text;

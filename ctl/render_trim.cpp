@@ -4,10 +4,10 @@
 namespace zeropool::ctl {
 
 std::string render_trim(const nlohmann::json& document) {
-  Table table({{"POOL", Align::kLeft}, {"EXTENTS"}, {"GIVEN BACK"}});
+  Table table({{"POOL", Align::kLeft}, {"FROM IDLE CACHES"}, {"EXTENTS"}, {"GIVEN BACK"}});
   for (const auto& pool : list_at(document, "pools")) {
-    table.add({text_at(pool, "name"), human_count(number_at(pool, "extents")),
-               human_size(number_at(pool, "bytes"))});
+    table.add({text_at(pool, "name"), human_size(number_at(pool, "taken_bytes")),
+               human_count(number_at(pool, "extents")), human_size(number_at(pool, "bytes"))});
   }
   const std::uint64_t bytes = number_at(document, "bytes");
   return table.text() + "\n" +

@@ -12,6 +12,7 @@
 #include "daemon/doctor_document.hpp"
 #include "daemon/event_loop.hpp"
 #include "daemon/holders.hpp"
+#include "daemon/idle_caches.hpp"
 #include "daemon/thread_counters.hpp"
 
 namespace zeropool::daemon {
@@ -76,8 +77,10 @@ AuditedRing audited(const PoolMemory& memory, std::uint32_t number) {
 nlohmann::json trim(Daemon& daemon, const std::string& name, Refusal& refusal) {
   std::vector<TrimmedPool> trimmed;
   for (Pool* pool : chosen_pools(daemon, name, refusal)) {
+    const TakenCaches taken = pool->idle->take_all();  // first: it may be all that pins an extent
     trimmed.push_back({pool->memory->name(),
-                       pool->memory->trim(std::numeric_limits<std::uint64_t>::max(), lib::kNone)});
+                       pool->memory->trim(std::numeric_limits<std::uint64_t>::max(), lib::kNone),
+                       taken});
   }
   return trim_document(trimmed);
 }

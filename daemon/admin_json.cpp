@@ -67,6 +67,16 @@ json ring_document(const RingStatistics& ring) {
           {"adoptions", ring.adopted}};
 }
 
+json steals_of(const PoolCounters& counters) {
+  json steals = json::object();
+  for (std::size_t reason = 0; reason < kStealReasons; ++reason) {
+    const StealCounters& steal = counters.steals[reason];
+    steals[steal_word(static_cast<StealReason>(reason))] = {{"threads", steal.threads},
+                                                            {"bytes", steal.bytes}};
+  }
+  return steals;
+}
+
 json counters_of(const PoolStatistics& pool) {
   const PoolCounters& counters = pool.counters;
   return {{"orders_granted", counters.orders_granted},
@@ -86,7 +96,8 @@ json counters_of(const PoolStatistics& pool) {
           {"foreign_puts", pool.foreign_puts},
           {"orphaned_puts", pool.orphaned_puts},
           {"trims", pool.trims},
-          {"trimmed_bytes", pool.trimmed_bytes}};
+          {"trimmed_bytes", pool.trimmed_bytes},
+          {"steals", steals_of(counters)}};
 }
 
 ClientHolding holding_of(const std::vector<ClientHolding>& holdings, std::uint32_t id) {
@@ -183,13 +194,22 @@ json clients_document(const DaemonStatistics& statistics,
 json trim_document(const std::vector<TrimmedPool>& pools) {
   json list = json::array();
   TrimReport sum;
+  TakenCaches taken;
   for (const TrimmedPool& pool : pools) {
+    taken += pool.taken;
     sum.extents += pool.report.extents;
     sum.bytes += pool.report.bytes;
-    list.push_back(
-        {{"name", pool.pool}, {"extents", pool.report.extents}, {"bytes", pool.report.bytes}});
+    list.push_back({{"name", pool.pool},
+                    {"taken_threads", pool.taken.threads},
+                    {"taken_bytes", pool.taken.bytes},
+                    {"extents", pool.report.extents},
+                    {"bytes", pool.report.bytes}});
   }
-  return {{"extents", sum.extents}, {"bytes", sum.bytes}, {"pools", std::move(list)}};
+  return {{"taken_threads", taken.threads},
+          {"taken_bytes", taken.bytes},
+          {"extents", sum.extents},
+          {"bytes", sum.bytes},
+          {"pools", std::move(list)}};
 }
 
 json audit_document(const std::vector<AuditedRing>& rings, const std::vector<AuditedPool>& pools) {

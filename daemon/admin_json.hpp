@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "daemon/idle_caches.hpp"
 #include "daemon/statistics.hpp"
 #include "zeropool/lib/audit.hpp"
 
@@ -38,6 +39,7 @@ struct AuditedPool {
 struct TrimmedPool {
   std::string pool;
   TrimReport report;
+  TakenCaches taken = {};  // before it
 };
 
 nlohmann::json status_document(const DaemonStatistics& statistics, const AdminClock& clock);

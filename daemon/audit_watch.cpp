@@ -3,11 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
-#include <linux/membarrier.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #include <utility>
 
+#include "daemon/client_barrier.hpp"
 #include "daemon/event_loop.hpp"
 
 namespace zeropool::daemon {
@@ -28,9 +26,8 @@ bool AuditWatch::Facts::quarantined(std::uint32_t slot) const {
 }
 // Clients have registered for it (attachment.cpp).
 bool AuditWatch::Facts::barrier() const {
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  return watch.pool_.clients.empty() ||
-         ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
+  const bool done = barrier_in_clients();
+  return done || watch.pool_.clients.empty();
 }
 bool AuditWatch::Facts::outlived(lib::Withheld kind, std::uint32_t index,
                                  std::uint64_t word) const {

@@ -1,6 +1,9 @@
 #include "daemon/cache_pressure.hpp"
 
-#include <algorithm>
+#include <atomic>
+
+#include "daemon/event_loop.hpp"
+#include "daemon/idle_caches.hpp"
 
 namespace zeropool::daemon {
 
@@ -8,6 +11,7 @@ void CachePressure::press(std::uint32_t ring) {
   pressed_[ring] = true;
   anything_ = true;
   set_limits(ring, 0);
+  if (pool_.idle) pool_.idle->take_for(ring, monotonic_ns());
 }
 
 void CachePressure::relieve() {
@@ -15,10 +19,8 @@ void CachePressure::relieve() {
   for (std::uint32_t ring = 0; ring < pressed_.size(); ++ring) {
     if (!pressed_[ring]) continue;
     pressed_[ring] = false;
-    // A put may fill a magazine to its end, no further, whatever stands in the descriptor.
-    const std::uint32_t wanted =
-        memory_.view().descriptor(ring).put_limit.load(std::memory_order_relaxed);
-    set_limits(ring, std::min(wanted, memory_.plan().rings[ring].magazine_slots));
+    // By the plan, not by a word that clients can write: a put may fill a magazine to its end, no further.
+    set_limits(ring, pool_.memory->plan().rings[ring].magazine_slots);
   }
   anything_ = false;
 }
@@ -30,12 +32,19 @@ void CachePressure::relieve_everything() {
 }
 
 void CachePressure::set_limits(std::uint32_t ring, std::uint32_t limit) {
-  const std::uint32_t threads = memory_.published().threads;
+  const PoolMemory& memory = *pool_.memory;
+  memory.view().descriptor(ring).put_limit.store(limit, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // L1
+  const std::uint32_t threads = memory.published().threads;
   for (std::uint32_t n = 0; n < threads; ++n) {
-    lib::SharedThreadRecord& thread = memory_.view().thread(n);
-    // A client that is closing keeps its limits at 0.
-    if (limit != 0 && thread.closing.load(std::memory_order_relaxed) != 0) continue;
-    lib::ControlView::rings_of(thread)[ring].limit.store(limit, std::memory_order_relaxed);
+    lib::SharedThreadRecord& thread = memory.view().thread(n);
+    std::atomic<std::uint32_t>& word = lib::ControlView::rings_of(thread)[ring].limit;
+    if (limit != 0 && thread.closing.load(std::memory_order_relaxed) != 0) continue;  // L2
+    word.store(limit, std::memory_order_seq_cst);
+    // It may have begun to close in between: then its own 0 may be the older one.
+    if (limit != 0 && thread.closing.load(std::memory_order_seq_cst) != 0) {
+      word.store(0, std::memory_order_relaxed);
+    }
   }
 }
 

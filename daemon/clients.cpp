@@ -160,6 +160,10 @@ void Clients::restore(PoolService& service, const LedgerClient& entry, lib::Uniq
     reclaim(id, "ended while no daemon ran", static_cast<bool>(kept.pidfd));
     return;
   }
+  if ((entry.flags & kLedgerReclaiming) != 0) {
+    reclaim(id, "was being reclaimed by the daemon before", false);
+    return;
+  }
   service.watch_leases();
   service.watch_audit();
   // Nobody hears its hang-up before it has connected again.
@@ -253,6 +257,7 @@ void Clients::reclaim(std::uint32_t id, const char* how, bool died) {
   PoolService& service = *client.service;
   Pool& pool = service.pool();
 
+  ledger_.begin_reclaim(id);  // N2
   const ClientReclaim report =
       reclaim_client(pool, id, client.epoch, client.record, client.direct_io);
   if (died) {
@@ -303,6 +308,11 @@ void Clients::add_departed(const Pool& pool, ClientIds& ids) const {
   for (const auto& [id, service] : departed_) {
     if (&service->pool() == &pool) ids.insert(id);
   }
+}
+
+bool Clients::lives(std::uint32_t id) const {
+  const auto found = clients_.find(id);
+  return found != clients_.end() && !has_ended(found->second.pidfd.get());
 }
 
 int Clients::wake_fd(std::uint32_t id) const {

@@ -7,6 +7,8 @@
 //   N2  A client is reclaimed only when its process has ended, when it has detached, when its socket is closed and its
 //       process has the pool's memory mapped no more, or when it and the daemon agree that its attach never came to its
 //       end (client_record.hpp, presence).
+//       Once its reclaim has begun, the ledger says so: a daemon that is killed in it is followed by one that ends it,
+//       whether the process lives or not.
 //   N3  Its descriptors are kept from before its entry is in the ledger until it is reclaimed (F1).
 
 #include <chrono>
@@ -67,6 +69,8 @@ class Clients {
   void add_departed(const Pool& pool, ClientIds& ids) const;
 
   int wake_fd(std::uint32_t id) const;
+  // Attached, and its process has not ended.
+  bool lives(std::uint32_t id) const;
   std::size_t count() const { return clients_.size(); }
 
  private:

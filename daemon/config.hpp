@@ -85,6 +85,7 @@ struct PoolConfig {
   Placement placement = Placement::kLocal;
   std::vector<std::uint64_t> classes = {kKiB * 4, kKiB * 64, kMiB, kMiB * 4};  // ascending
   std::uint64_t thread_cache_bytes = kMiB * 4;                                 // per class
+  std::chrono::nanoseconds thread_cache_idle = std::chrono::seconds(10);       // then it is taken
   std::optional<std::uint64_t> hot_set_bytes;       // unset = by the L3's size
   std::optional<std::vector<PageSize>> page_sizes;  // unset = those of `pages`
   WatermarksConfig watermarks;

@@ -34,6 +34,8 @@ inline constexpr std::uint32_t kMaxThreads = 65'535;
 inline constexpr std::uint32_t kMaxPendingAttaches = 65'535;
 inline constexpr std::uint32_t kMaxNode = 1'023;  // MAX_NUMNODES of every distribution's kernel
 
+inline constexpr std::chrono::nanoseconds kMinCacheIdle = std::chrono::seconds(1);
+inline constexpr std::chrono::nanoseconds kMaxCacheIdle = std::chrono::hours(24);
 inline constexpr std::chrono::nanoseconds kMaxWait = std::chrono::hours(1);
 inline constexpr std::chrono::nanoseconds kMinLease = std::chrono::milliseconds(100);
 inline constexpr std::chrono::nanoseconds kMaxLease = std::chrono::hours(24);

@@ -85,9 +85,10 @@ void check_limits(const ConfigField& field, const PoolConfig& pool) {
 PoolConfig read_pool(const ConfigField& field, std::string_view name) {
   PoolConfig pool;
   pool.name = name;
-  const ConfigSection section(field, {"reserved", "limit", "limit_max", "client_quota", "nodes",
-                                      "placement", "classes", "thread_cache", "hot_set", "pages",
-                                      "watermarks", "wait", "handoff", "scrub", "access"});
+  const ConfigSection section(
+      field, {"reserved", "limit", "limit_max", "client_quota", "nodes", "placement", "classes",
+              "thread_cache", "thread_cache_idle", "hot_set", "pages", "watermarks", "wait",
+              "handoff", "scrub", "access"});
   section.read("reserved", pool.reserved_bytes, bytes_in(0, kMaxMemoryBytes));
   section.read("limit", pool.limit_bytes, bytes_in(kMinMemoryBytes, kMaxMemoryBytes));
   section.read("limit_max", pool.limit_max_bytes, bytes_in(kMinMemoryBytes, kMaxMemoryBytes));
@@ -97,6 +98,8 @@ PoolConfig read_pool(const ConfigField& field, std::string_view name) {
   section.read("placement", pool.placement, one_of(kPlacementWords));
   section.read("classes", pool.classes, read_classes);
   section.read("thread_cache", pool.thread_cache_bytes, bytes_in(0, kMaxThreadCacheBytes));
+  section.read("thread_cache_idle", pool.thread_cache_idle,
+               duration_in(kMinCacheIdle, kMaxCacheIdle));
   section.read("hot_set", pool.hot_set_bytes, auto_or(bytes_in(0, kMaxHotSetBytes)));
   if (const auto pages = section.find("pages")) {
     ConfigSection(*pages, {"size"}).read("size", pool.page_sizes, read_page_sizes);

@@ -105,6 +105,7 @@ void plan_pool(Planner& planner, PoolConfig& now, const PoolConfig& wanted) {
   planner.refuse(key + "placement", now.placement, wanted.placement);
   planner.refuse(key + "classes", now.classes, wanted.classes);
   planner.apply(key + "thread_cache", now.thread_cache_bytes, wanted.thread_cache_bytes);
+  planner.apply(key + "thread_cache_idle", now.thread_cache_idle, wanted.thread_cache_idle);
   planner.refuse(key + "hot_set", now.hot_set_bytes, wanted.hot_set_bytes);
   planner.refuse(key + "pages.size", now.page_sizes, wanted.page_sizes);
   planner.apply(key + "watermarks.low", now.watermarks.low_bytes, wanted.watermarks.low_bytes);

@@ -196,8 +196,8 @@ bool Daemon::serve_pool(std::unique_ptr<Pool> pool, lib::UniqueFd doorbell, std:
   auto service = PoolService::start(
       *loop_, *pool, std::move(hooks),
       [this](PoolService& swept) { clients_->leases_swept(swept); },
-      [this, wants](ClientIds& ids) { clients_->add_departed(*wants, ids); }, std::move(doorbell),
-      why);
+      [this, wants](ClientIds& ids) { clients_->add_departed(*wants, ids); },
+      [this](std::uint32_t client) { return clients_->lives(client); }, std::move(doorbell), why);
   if (!service) return false;
   const std::uint32_t number = pool->memory->ledger_index();
   store_->keep(control_name(number), pool->memory->control_fd());

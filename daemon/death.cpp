@@ -36,6 +36,15 @@ pid_t pid_in_fdinfo(int fd) {
   return kNoPidfd;
 }
 
+// /proc/PID/stat from its third field on. The second one is the name, in parentheses, with anything in it.
+std::string stat_after_name(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string text;
+  std::getline(file, text);
+  const std::size_t after_name = text.rfind(')');
+  return after_name == std::string::npos ? std::string() : text.substr(after_name + 1);
+}
+
 // CLOCK_MONOTONIC to time since boot (they differ by what the machine slept).
 std::uint64_t since_boot(std::uint64_t at_monotonic_ns) {
   timespec boot{};
@@ -106,14 +115,15 @@ lib::UniqueFd open_pidfd(pid_t pid) {
   return lib::UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
 }
 
+bool is_stopped(pid_t pid) {
+  if (pid <= 0) return false;
+  std::istringstream fields(stat_after_name(pid));
+  char state = 0;
+  return fields >> state && (state == 'T' || state == 't');
+}
+
 std::uint64_t process_start_ns(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text;
-  std::getline(file, text);
-  // The second field is the name, in parentheses, with anything in it.
-  const std::size_t after_name = text.rfind(')');
-  if (after_name == std::string::npos) return 0;
-  std::istringstream fields(text.substr(after_name + 1));
+  std::istringstream fields(stat_after_name(pid));
   std::string skipped;
   for (int field = 3; field < 22; ++field) fields >> skipped;
   std::uint64_t ticks = 0;

@@ -160,6 +160,16 @@ bool Ledger::remove_client(std::uint32_t id) {
   return false;
 }
 
+void Ledger::begin_reclaim(std::uint32_t id) {
+  const std::uint32_t capacity = header_->client_capacity;
+  for (std::uint32_t i = 0; i < capacity; ++i) {
+    if (clients_[i].id != id) continue;
+    clients_[i].flags = static_cast<std::uint16_t>(clients_[i].flags | kLedgerReclaiming);
+    program_order();
+    return;
+  }
+}
+
 std::span<const LedgerClient> Ledger::clients() const noexcept {
   return {clients_, header_->client_capacity};
 }

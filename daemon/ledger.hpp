@@ -75,10 +75,11 @@ struct LedgerClient {
   std::uint32_t uid;
   std::uint64_t start_time;  // of the process, field 22 of /proc/PID/stat
   std::uint16_t pool;        // index in the ledger
-  std::uint16_t flags;       // kLedgerDirectIo
+  std::uint16_t flags;       // kLedger...
   std::uint32_t record;      // number of its ClientRecord
 };
-inline constexpr std::uint16_t kLedgerDirectIo = 1;  // it attached with kAttachDirectIo
+inline constexpr std::uint16_t kLedgerDirectIo = 1;    // it attached with kAttachDirectIo
+inline constexpr std::uint16_t kLedgerReclaiming = 2;  // its reclaim has begun
 static_assert(kLedgerPools <= 0xffff);
 
 struct LedgerArena {
@@ -146,6 +147,8 @@ class Ledger {
   bool add_client(const LedgerClient& client);
   // When all its slots are back. False: it is not in the table.
   bool remove_client(std::uint32_t id);
+  // Before the first step of its reclaim.
+  void begin_reclaim(std::uint32_t id);
   // The table; entries with id 0 are free.
   std::span<const LedgerClient> clients() const noexcept;
 

@@ -41,6 +41,22 @@ void each_ring(MetricSheet::Family family, const Pools& pools, Value value) {
   }
 }
 
+void add_steals(MetricSheet& sheet, const Pools& pools) {
+  const auto each_reason = [&](MetricSheet::Family family, std::uint64_t StealCounters::*value) {
+    for (const PoolStatistics& pool : pools) {
+      for (std::size_t reason = 0; reason < kStealReasons; ++reason) {
+        family.set(with(pool_labels(pool), "reason", steal_word(static_cast<StealReason>(reason))),
+                   pool.counters.steals[reason].*value);
+      }
+    }
+  };
+  each_reason(sheet.counter("steals_total", "Threads whose idle caches were taken, by reason."),
+              &StealCounters::threads);
+  each_reason(sheet.counter("stolen_bytes_total",
+                            "Buffers in idle caches that were taken, in bytes, by reason."),
+              &StealCounters::bytes);
+}
+
 void add_memory(MetricSheet& sheet, const Pools& pools) {
   MetricSheet::Family committed = sheet.gauge(
       "committed_bytes", "Buffer memory committed, by node and the page size that was got.");
@@ -69,6 +85,7 @@ void add_memory(MetricSheet& sheet, const Pools& pools) {
             &PoolStatistics::trims);
   each_pool(sheet.counter("trimmed_bytes_total", "Memory given back to the system."), pools,
             &PoolStatistics::trimmed_bytes);
+  add_steals(sheet, pools);
   MetricSheet::Family fallbacks = sheet.counter(
       "page_fallbacks_total", "Pages of one size that could not be had, and what was got instead.");
   for (const PoolStatistics& pool : pools) {

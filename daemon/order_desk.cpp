@@ -31,7 +31,7 @@ OrderDesk::OrderDesk(Pool& pool, OrderDeskHooks hooks)
     : pool_(pool),
       hooks_(std::move(hooks)),
       queued_word_(pool.memory->plan().shape.order_capacity, 0),
-      pressure_(*pool.memory) {}
+      pressure_(pool) {}
 
 bool OrderDesk::look() {
   const PoolMemory& memory = *pool_.memory;

@@ -17,6 +17,7 @@ namespace zeropool::daemon {
 class OrderDesk;   // order_desk.hpp
 class LeaseWatch;  // lease_watch.hpp
 class AuditWatch;  // audit_watch.hpp
+class IdleCaches;  // idle_caches.hpp
 
 // A histogram with fixed bounds, in seconds; the last bucket is +Inf.
 struct Histogram {
@@ -43,6 +44,14 @@ struct AuditCounters {
   std::uint64_t punched_stray_bytes = 0;
 };
 
+// Why idle caches were taken: not used for a while, wanted by an order that starves, asked for by a trim.
+enum class StealReason : std::uint8_t { kIdle, kStarving, kTrim };
+inline constexpr std::size_t kStealReasons = 3;
+struct StealCounters {
+  std::uint64_t threads = 0;
+  std::uint64_t bytes = 0;
+};
+
 // Counted by the daemon itself (what clients count lies in their thread records).
 struct PoolCounters {
   std::uint64_t reclaims = 0;
@@ -54,6 +63,7 @@ struct PoolCounters {
   std::uint64_t orders_refused = 0;
   std::uint64_t orders_cancelled = 0;
   AuditCounters audit;
+  std::array<StealCounters, kStealReasons> steals;  // by StealReason
   Histogram reclaim_duration;
   Histogram order_wait;
   // By ring: what reclaim and leases took from holders, so that held = gets + adopted - puts - released - these.
@@ -90,6 +100,7 @@ struct Pool {
   std::unique_ptr<OrderDesk> orders;
   std::unique_ptr<LeaseWatch> leases;
   std::unique_ptr<AuditWatch> audit;
+  std::unique_ptr<IdleCaches> idle;
 
   Pool();
   ~Pool();

@@ -11,6 +11,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "daemon/idle_caches.hpp"
 #include "daemon/lease_watch.hpp"
 
 namespace zeropool::daemon {
@@ -30,6 +31,7 @@ PoolService::PoolService(EventLoop& loop, Pool& pool,
 std::unique_ptr<PoolService> PoolService::start(EventLoop& loop, Pool& pool, OrderDeskHooks hooks,
                                                 std::function<void(PoolService&)> leases_swept,
                                                 std::function<void(ClientIds&)> add_departed,
+                                                std::function<bool(std::uint32_t)> lives,
                                                 lib::UniqueFd doorbell, std::string& why) {
   std::unique_ptr<PoolService> service(new PoolService(loop, pool, std::move(leases_swept)));
   service->doorbell_ = std::move(doorbell);
@@ -46,6 +48,7 @@ std::unique_ptr<PoolService> PoolService::start(EventLoop& loop, Pool& pool, Ord
   pool.orders = std::make_unique<OrderDesk>(pool, std::move(hooks));
   pool.leases = std::make_unique<LeaseWatch>(pool);
   pool.audit = std::make_unique<AuditWatch>(pool, std::move(add_departed));
+  pool.idle = std::make_unique<IdleCaches>(pool, std::move(lives));
   PoolService& self = *service;
   if (!loop.watch(self.doorbell(), EPOLLIN, [&self](std::uint32_t) { self.answer_doorbell(); })) {
     why = std::string("epoll_ctl: ") + std::strerror(errno);
@@ -112,6 +115,7 @@ void PoolService::keep_record(std::uint32_t record) {
 }
 
 void PoolService::take_up() {
+  pool_.idle->resume();
   pool_.orders->take_up_everything();
   sweep_leases();
   replace_quarantined();
@@ -200,8 +204,10 @@ void PoolService::arm_audit_timer() {
     audit_timer_ = 0;
     const std::uint64_t before = pool_.counters.repairs;
     pool_.audit->tick(monotonic_ns());
+    const TakenCaches taken = pool_.idle->tick(monotonic_ns());
     // What came back may be what somebody waits for.
-    if (pool_.counters.repairs != before && pool_.orders->waiting() > 0) serve();
+    if ((pool_.counters.repairs != before || taken.slots > 0) && pool_.orders->waiting() > 0)
+      serve();
     arm_audit_timer();
   });
 }

@@ -24,10 +24,11 @@ namespace zeropool::daemon {
 class PoolService {
  public:
   // Null: `why`. `pool` has its memory and outlives the service. `leases_swept` is called after each sweep.
-  // `add_departed`: for the audit (audit_watch.hpp). `doorbell`: that of the daemon before; empty: a new one.
+  // `add_departed`: for the audit (audit_watch.hpp). `lives`: for idle caches (idle_caches.hpp). `doorbell`: that of the daemon before; empty: a new one.
   static std::unique_ptr<PoolService> start(EventLoop& loop, Pool& pool, OrderDeskHooks hooks,
                                             std::function<void(PoolService&)> leases_swept,
                                             std::function<void(ClientIds&)> add_departed,
+                                            std::function<bool(std::uint32_t)> lives,
                                             lib::UniqueFd doorbell, std::string& why);
   ~PoolService();
   PoolService(const PoolService&) = delete;

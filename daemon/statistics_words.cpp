@@ -24,6 +24,15 @@ const char* page_size_word(lib::PageKind kind) {
   return "unknown";
 }
 
+const char* steal_word(StealReason reason) {
+  switch (reason) {
+    case StealReason::kIdle: return "idle";
+    case StealReason::kStarving: return "starving";
+    case StealReason::kTrim: return "trim";
+  }
+  return "other";
+}
+
 const char* failure_word(std::uint32_t reason) {
   switch (static_cast<lib::FailureReason>(reason)) {
     case lib::FailureReason::kBudgetExhausted: return "budget_exhausted";

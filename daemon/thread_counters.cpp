@@ -12,15 +12,15 @@ T copy(const std::atomic<T>& word) {
   return word.load(std::memory_order_relaxed);
 }
 
-// Slots in the magazine that a record names, if it is one of this ring and of the record's client.
+// Slots in the magazine that a record names, if it is one of this ring and the thread's.
 std::uint64_t slots_in(const lib::ControlView& view, const lib::RingPlan& plan, std::uint32_t cells,
                        std::uint32_t named, lib::OwnerWord thread) {
   if (named == 0) return 0;
   const std::uint32_t number = named - 1;
   if (number < plan.first_cell || number - plan.first_cell >= cells) return 0;
   const lib::SharedMagazine& magazine = view.magazine(number);
-  const lib::OwnerWord owner{copy(magazine.owner)};
-  if (owner.in_ring() || owner.client() != thread.client()) return 0;  // T1: the record lags behind
+  // The record lags behind, or names what was taken from the thread (T1).
+  if (copy(magazine.owner) != thread.word) return 0;
   return std::min(copy(magazine.count), plan.magazine_slots);
 }
 

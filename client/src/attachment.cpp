@@ -54,8 +54,9 @@ __attribute__((constructor)) void make_registry_lock() {
 }
 
 // Ours by address-space-wide barriers, so that an idle thread's caches can be taken (thread_record.hpp T3).
-void register_membarrier() noexcept {
-  ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0);
+// False: an old kernel, or a filter: then the daemon must leave our caches alone.
+bool register_membarrier() noexcept {
+  return ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
 }
 
 void thread_exits(OwnThread& thread) noexcept {
@@ -130,7 +131,7 @@ int attach_locked(Attachment& attachment) noexcept {
   drop_inherited(attachment);
   Attached attached = attach(attachment.wish);
   if (attached.code != ErrorCode::ok) return fail(attached.code, attached.sentence);
-  register_membarrier();
+  attachment.barriers = register_membarrier();
   take_up(attachment, std::move(attached));
   attachment.wish.fd = -1;  // used up: a forked child goes by the path
   attachment.closing.store(false, std::memory_order_relaxed);
@@ -296,10 +297,7 @@ int open_attachment(const AttachWish& wish, Attachment*& opened) noexcept {
       cache->hot.record->closing.store(0, std::memory_order_relaxed);
       lib::SharedRingRecord* rings = lib::ControlView::rings_of(*cache->hot.record);
       for (std::uint32_t r = 0; r < attachment->rings.size(); ++r) {
-        const RingSetup& ring = attachment->rings[r];
-        rings[r].limit.store(std::min(ring.descriptor->put_limit.load(std::memory_order_relaxed),
-                                      ring.view.magazine_slots),
-                             std::memory_order_relaxed);
+        set_put_limit(*attachment, r, rings[r]);
       }
     }
   }

@@ -71,6 +71,7 @@ struct Attachment : zeropool::v1::detail::PoolState {
   lib::Placement placement = lib::Placement::kLocal;
   std::uint32_t class_count = 0;
   std::uint32_t pool_tag = 0;
+  bool barriers = false;         // this process takes part in membarrier
   std::uint32_t most_rings = 0;  // ever: an inherited Buffer may carry an old ring number
   std::atomic<std::int64_t> daemon_gone_ns{0};  // when its hang-up was first seen; 0: not
   std::atomic<std::uint64_t> daemon_starts{

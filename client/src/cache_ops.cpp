@@ -1,12 +1,26 @@
 #include "cache_ops.hpp"
 
+#include <algorithm>
 #include <sched.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <zeropool/lib/cache_steal.hpp>
 #include <zeropool/lib/hot_path.hpp>
 #include <zeropool/lib/slot_transfer.hpp>
 
 namespace zeropool::client {
+
+namespace {
+
+// A tick old is young enough.
+std::int64_t coarse_ns() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+}  // namespace
 
 lib::SharedMagazine* dummy_magazine() noexcept {
   static lib::SharedMagazine dummy{0, lib::kDummyCount, 0, {}};
@@ -16,25 +30,19 @@ lib::SharedMagazine* dummy_magazine() noexcept {
 void CacheOps::begin() noexcept {
   while (!lib::enter(*cache_.hot.record)) {
     lib::leave(*cache_.hot.record);
-    answer_steal();
+    lib::answer_steal(*cache_.hot.record, [this] { forget_magazines(); });
   }
 }
 
-void CacheOps::end() noexcept { lib::leave(*cache_.hot.record); }
+void CacheOps::end() noexcept {
+  if (cache_.loaded_shyly) flush_shy();
+  lib::leave(*cache_.hot.record);
+}
 
-// steal.pml: REQ is answered with NONE ("I am awake"), TAKEN by forgetting the magazines.
-void CacheOps::answer_steal() noexcept {
-  std::atomic<std::uint32_t>& steal = cache_.hot.record->steal;
-  std::uint32_t state = steal.load(std::memory_order_acquire);
-  if (state == lib::kStealRequested) {
-    steal.compare_exchange_strong(state, lib::kStealNone, std::memory_order_acq_rel);
-    return;
-  }
-  if (state == lib::kStealTaken) {
-    forget_magazines();
-    steal.store(lib::kStealNone, std::memory_order_release);
-  } else if (state != lib::kStealNone) {
-    steal.store(lib::kStealNone, std::memory_order_release);  // damage
+void CacheOps::flush_shy() noexcept {
+  cache_.loaded_shyly = false;
+  for (std::uint32_t r = 0; r < attachment_.rings.size(); ++r) {
+    if (cache_.sizes[r].keeps_nothing && loaded(r) != kNoCell) flush(r);
   }
 }
 
@@ -124,6 +132,7 @@ void CacheOps::set_loaded(std::uint32_t ring, std::uint32_t number) noexcept {
   cache.loaded = &cell(ring, number);
   cache.record->loaded.store(number + setup(ring).first_cell + 1, std::memory_order_relaxed);
   cache.slot_bound = setup(ring).view.slot_bound();
+  if (cache_.sizes[ring].keeps_nothing) cache_.loaded_shyly = true;
 }
 
 void CacheOps::set_previous(std::uint32_t ring, std::uint32_t number) noexcept {
@@ -136,7 +145,48 @@ std::uint32_t CacheOps::pop_spare(std::uint32_t ring) noexcept {
   const std::uint32_t spares = rec.spare_count.load(std::memory_order_relaxed);
   if (spares == 0 || spares > lib::kMaxSpares) return kNoCell;
   rec.spare_count.store(spares - 1, std::memory_order_relaxed);
+  cache_.sizes[ring].took_spare(spares - 1);
   return local_number(ring, rec.spares[spares - 1].load(std::memory_order_relaxed));
+}
+
+// Before a claim: how many spares the thread may keep from now on (cache_size.hpp).
+void CacheOps::visit(std::uint32_t ring) noexcept {
+  lib::SharedRingRecord& rec = record(ring);
+  const auto own = [](const std::atomic<std::uint64_t>& counter) {
+    return counter.load(std::memory_order_relaxed);
+  };
+  const std::uint64_t operations =
+      own(rec.tls_hits) + own(rec.puts) + own(rec.shared_hits) + own(rec.allocations);
+  const std::uint32_t most = std::min(
+      setup(ring).descriptor->spare_limit.load(std::memory_order_relaxed), lib::kMaxSpares);
+  const std::uint32_t spares =
+      std::min(rec.spare_count.load(std::memory_order_relaxed), lib::kMaxSpares);
+  std::uint32_t limit = rec.spare_limit.load(std::memory_order_relaxed);
+  const std::uint32_t unused =
+      cache_.sizes[ring].visit(coarse_ns(), operations, spares, most, limit);
+  rec.spare_limit.store(limit, std::memory_order_relaxed);
+  if (unused > 0) drop_spares(ring, unused);
+}
+
+// Those at the bottom: they would be used last.
+void CacheOps::drop_spares(std::uint32_t ring, std::uint32_t count) noexcept {
+  lib::SharedRingRecord& rec = record(ring);
+  const std::uint32_t spares =
+      std::min(rec.spare_count.load(std::memory_order_relaxed), lib::kMaxSpares);
+  std::uint32_t dropped[lib::kMaxSpares];
+  count = std::min(count, spares);
+  for (std::uint32_t i = 0; i < spares; ++i) {
+    const std::uint32_t stored = rec.spares[i].load(std::memory_order_relaxed);
+    if (i < count) {
+      dropped[i] = local_number(ring, stored);
+    } else {
+      rec.spares[i - count].store(stored, std::memory_order_relaxed);
+    }
+  }
+  rec.spare_count.store(spares - count, std::memory_order_relaxed);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    if (dropped[i] != kNoCell) release(ring, dropped[i]);
+  }
 }
 
 // A slot published since, adopted here and put, lies above a bound that is old: it would be taken for damage.
@@ -190,6 +240,7 @@ Source CacheOps::refill(std::uint32_t ring) noexcept {
   std::uint32_t next = pop_spare(ring);
   const bool own = next != kNoCell;
   if (!own) {
+    visit(ring);
     lib::ClaimStats stats;
     next = lib::SharedBatchRing(setup(ring).view).claim_filled(cache_.domain, cache_.me, stats);
     count_claim(ring, stats, next != kNoCell);
@@ -257,6 +308,7 @@ bool CacheOps::make_room(std::uint32_t ring) noexcept {
     set_previous(ring, old_loaded);
     return true;
   }
+  visit(ring);
   // A pass over the ring is no snapshot: others that move from one magazine to the next may hide what has room.
   lib::ClaimStats stats;
   std::uint32_t next = kNoCell;

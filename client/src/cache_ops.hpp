@@ -29,6 +29,7 @@ class CacheOps {
 
   // Opens the busy bracket; answers a steal first.
   void begin() noexcept;
+  // Also gives back the magazines of rings of which the thread keeps nothing (cache_size.hpp).
   void end() noexcept;
   // A new thread's home: where it runs, or, of a pool that interleaves, another arena than its neighbours'.
   void settle(std::uint32_t thread_number) noexcept;
@@ -87,6 +88,9 @@ class CacheOps {
   void set_previous(std::uint32_t ring, std::uint32_t number) noexcept;
   void renew_bound(std::uint32_t ring) noexcept;
   std::uint32_t pop_spare(std::uint32_t ring) noexcept;
+  void visit(std::uint32_t ring) noexcept;
+  void drop_spares(std::uint32_t ring, std::uint32_t count) noexcept;
+  void flush_shy() noexcept;
   bool push_spare(std::uint32_t ring, std::uint32_t number) noexcept;
   void release(std::uint32_t ring, std::uint32_t number) noexcept;
   void count_claim(std::uint32_t ring, const lib::ClaimStats& stats, bool claimed) noexcept;
@@ -94,7 +98,6 @@ class CacheOps {
   bool interleaves() const noexcept;
   void make_home(std::uint32_t arena) noexcept;
   std::uint32_t local_number(std::uint32_t ring, std::uint32_t stored) noexcept;
-  void answer_steal() noexcept;
   void forget_magazines() noexcept;
 
   Attachment& attachment_;

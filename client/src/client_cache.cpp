@@ -49,6 +49,7 @@ void set_up_rings(Attachment& attachment, ClientCache& cache) noexcept {
   lib::SharedRingRecord* records = lib::ControlView::rings_of(*cache.hot.record);
   auto* rings = reinterpret_cast<RingCache*>(&cache + 1);
   cache.hot.rings = rings;
+  cache.sizes = reinterpret_cast<CacheSize*>(rings + attachment.most_rings);
   for (std::uint32_t r = 0; r < attachment.most_rings; ++r) {
     RingCache& ring = rings[r];
     ring.loaded = dummy_magazine();
@@ -65,15 +66,8 @@ void set_up_rings(Attachment& attachment, ClientCache& cache) noexcept {
     ring.record->loaded.store(0, std::memory_order_relaxed);
     ring.record->previous.store(0, std::memory_order_relaxed);
     ring.record->spare_count.store(0, std::memory_order_relaxed);
-    // While the attachment closes, each put takes the slow path (begin_closing; both under guard->lock).
-    const bool closing = attachment.closing.load(std::memory_order_relaxed);
-    ring.record->limit.store(
-        closing ? 0
-                : std::min(setup.descriptor->put_limit.load(std::memory_order_relaxed),
-                           setup.view.magazine_slots),
-        std::memory_order_relaxed);
-    ring.record->spare_limit.store(setup.descriptor->spare_limit.load(std::memory_order_relaxed),
-                                   std::memory_order_relaxed);
+    set_put_limit(attachment, r, *ring.record);
+    ring.record->spare_limit.store(0, std::memory_order_relaxed);  // slow start (cache_size.hpp)
   }
 }
 
@@ -133,13 +127,35 @@ CounterSums read_counters(lib::SharedThreadRecord& record, std::uint32_t ring_co
   return sums;
 }
 
+void set_put_limit(const Attachment& attachment, std::uint32_t ring,
+                   lib::SharedRingRecord& record) noexcept {
+  // While the attachment closes, each put takes the slow path (begin_closing; both under guard->lock).
+  if (attachment.closing.load(std::memory_order_relaxed)) {
+    record.limit.store(0, std::memory_order_relaxed);
+    return;
+  }
+  const RingSetup& setup = attachment.rings[ring];
+  const std::atomic<std::uint32_t>& wanted = setup.descriptor->put_limit;
+  std::uint32_t limit = wanted.load(std::memory_order_relaxed);
+  // Twice and no more: whoever can write the word could keep us here.
+  for (int look = 0; look < 2; ++look) {
+    record.limit.store(std::min(limit, setup.view.magazine_slots), std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    const std::uint32_t again = wanted.load(std::memory_order_relaxed);
+    if (again == limit) return;
+    limit = again;
+  }
+}
+
 ClientCache* make_cache(Attachment& attachment, OwnThread* thread) noexcept {
   if (thread != nullptr && !leaves_one_record(attachment)) {
     attachment.header().threads_wanted.store(1, std::memory_order_relaxed);
     return nullptr;
   }
   const std::size_t bytes =
-      (sizeof(ClientCache) + attachment.most_rings * sizeof(RingCache) + 4095) / 4096 * 4096;
+      (sizeof(ClientCache) + attachment.most_rings * (sizeof(RingCache) + sizeof(CacheSize)) +
+       4095) /
+      4096 * 4096;
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return nullptr;
   if (::madvise(memory, bytes, MADV_WIPEONFORK) != 0) {
@@ -162,7 +178,9 @@ ClientCache* make_cache(Attachment& attachment, OwnThread* thread) noexcept {
   cache->hot.record->closing.store(attachment.closing.load(std::memory_order_relaxed) ? 1 : 0,
                                    std::memory_order_relaxed);
   cache->hot.record->home_arena.store(0, std::memory_order_relaxed);
-  cache->hot.record->steal.store(lib::kStealNone, std::memory_order_relaxed);
+  // Before `steal`: a daemon that asks looks at it behind that (cache_steal.hpp).
+  cache->hot.record->barriers.store(attachment.barriers ? 1 : 0, std::memory_order_relaxed);
+  cache->hot.record->steal.store(lib::kStealNone, std::memory_order_release);
   cache->hot.record->tid.store(static_cast<std::uint32_t>(::syscall(SYS_gettid)),
                                std::memory_order_relaxed);
   cache->taken_over =

@@ -10,6 +10,7 @@
 #include <zeropool/lib/control_view.hpp>
 #include <zeropool/lib/owner_word.hpp>
 
+#include "cache_size.hpp"
 #include "thread_state.hpp"
 
 namespace zeropool::client {
@@ -42,7 +43,7 @@ struct CounterSums {
 
 CounterSums read_counters(lib::SharedThreadRecord& record, std::uint32_t ring_count) noexcept;
 
-// In memory that fork wipes; RingCache rings[] follow.
+// In memory that fork wipes; RingCache rings[] and CacheSize sizes[] follow.
 struct ClientCache {
   ThreadCache hot;  // first: ThreadState::caches points here
   Attachment* attachment;
@@ -51,6 +52,8 @@ struct ClientCache {
   std::uint32_t arena;
   std::uint32_t domain;
   std::uint32_t bytes;  // of this memory
+  CacheSize* sizes;     // by ring
+  bool loaded_shyly;    // a magazine of a ring of which nothing is kept, in this operation
   lib::OwnerWord me;
   CounterSums taken_over;  // what the record's earlier owners had counted
 };
@@ -59,6 +62,10 @@ inline ClientCache* client_cache_of(ThreadCache* hot) noexcept {
   return reinterpret_cast<ClientCache*>(hot);
 }
 
+// What a thread's limit of a ring is to be: 0 while the attachment closes, or the daemon wants everything back. The last
+// word is right whoever is quicker (cache_pressure.hpp L1). Caller holds the attachment's lock.
+void set_put_limit(const Attachment& attachment, std::uint32_t ring,
+                   lib::SharedRingRecord& record) noexcept;
 // Makes a cache with a thread record of its own. Null: no record is free (or no memory). Caller holds the
 // attachment's lock.
 ClientCache* make_cache(Attachment& attachment, OwnThread* thread) noexcept;

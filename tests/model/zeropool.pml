@@ -142,6 +142,14 @@ byte ord = 0;
 #ifdef STEAL
 bool busy[LAST_THREAD + 1];
 byte steal[LAST_THREAD + 1];
+#if RESTARTS > 0
+bool unfinished;         /* a daemon before this one may have broken off a steal */
+#define STEALS_FINISHED !unfinished
+#else
+#define STEALS_FINISHED true
+#endif
+#else
+#define STEALS_FINISHED true
 #endif
 #ifdef PUBLISH
 bool in_ledger[NS];      /* the ledger: this slot's extent is published */
@@ -284,6 +292,13 @@ inline out_of_hands(t) {
 }
 
 #ifdef STEAL
+/* A magazine that a thread owns and does not know of: it has been taken from it. */
+#define UNNAMED(t, m) (own[m] == WORD_OF(t) && (steal[t] == S_TAKEN || (loaded[t] != m && PREVIOUS(t) != m)))
+#ifdef THREADS
+#define LAST_STEALABLE 1
+#else
+#define LAST_STEALABLE 2
+#endif
 /* With THREADS the daemon asks thread 1 only: its sibling is alike, and client 2 is asked without THREADS. */
 #ifdef THREADS
 #define MAY_BE_STOLEN (th == 1)
@@ -909,6 +924,9 @@ recovery: /* by the words, after a kill of the daemon */
   :: d > LAST_THREAD -> break
   :: d <= LAST_THREAD -> DSTEP(if :: steal[d] == S_REQ -> steal[d] = S_NONE :: else fi); d++
   od;
+#if BROKEN != 18 && RESTARTS > 0
+  unfinished = true;
+#endif
 #endif
   d = 0;
 #if defined(PUBLISH) || defined(HANDOFF)
@@ -1049,6 +1067,64 @@ work:
     fi;
     m = NONE
 #endif
+#if defined(STEAL) && RESTARTS > 0
+  /* What a steal that was broken off has taken from a thread, and nobody has released: no record names it. The thread
+   * is asked again, and what is its by the owner words, listed between the look at busy and TAKEN, is released. */
+  :: unfinished ->
+    d_step {
+      d = 1;
+      k = 0;
+      do
+      :: d > LAST_STEALABLE || k == 1 -> break
+      :: d <= LAST_STEALABLE && k == 0 ->
+        j = 0;
+        do
+        :: j == NM || k == 1 -> break
+        :: j < NM && k == 0 ->
+          if
+          :: !dead[CLIENT_OF(d)] && UNNAMED(d, j) -> k = 1
+          :: else
+          fi;
+          j++
+        od;
+        if :: k == 0 -> d++ :: else fi
+      od;
+      j = 0;
+      if :: k == 0 -> unfinished = false; d = 0 :: else fi
+    };
+    if
+    :: k == 1 ->
+      DSTEP(if :: steal[d] == S_NONE && !dead[CLIENT_OF(d)] -> steal[d] = S_REQ :: steal[d] == S_TAKEN -> skip :: else -> k = 0 fi);
+      /* membarrier */
+      if
+      :: k == 1 && busy[d] -> DSTEP(if :: steal[d] == S_REQ -> steal[d] = S_NONE :: else fi)
+      :: k == 1 && !busy[d] ->
+        d_step {
+          e = 0;
+          j = 0;
+          do
+          :: j == NM -> break
+          :: j < NM -> if :: own[j] == WORD_OF(d) -> e = e | (1 << j) :: else fi; j++
+          od;
+          j = 0
+        };
+        DSTEP(if :: steal[d] == S_REQ -> steal[d] = S_TAKEN :: steal[d] == S_TAKEN -> skip :: else -> k = 0; e = 0 fi);
+        do
+        :: j == NM -> break
+        :: j < NM ->
+          if
+          :: e & (1 << j) -> DSTEP(if :: own[j] == WORD_OF(d) -> own[j] = 0 :: else fi)
+          :: else
+          fi;
+          j++
+        od;
+        j = 0
+      :: k == 0 -> skip
+      fi
+    :: k == 0 -> skip
+    fi;
+    e = 0; k = 0; d = 0
+#endif
 #ifdef STEAL
   :: acts < ACTS ->
     acts++;
@@ -1105,7 +1181,7 @@ work:
     fi;
     m = NONE; e = 0; k = 0; d = 0
 #endif
-  :: FINISHED(1) && FINISHED(2) && !ANY_IN_TRANSIT -> break
+  :: FINISHED(1) && FINISHED(2) && !ANY_IN_TRANSIT && STEALS_FINISHED -> break
   od;
 
   /* The end: nobody is at work. Every slot is in one place, and nothing is the dead's. */
@@ -1118,8 +1194,9 @@ work:
       k = own[j];
       assert(k == 0 || (k != DAEMON && k < 16 && quiet[THREAD_OF(k)] && !dead[OWNER_CLIENT(k)]));
       /* What a live client owns, it knows of. */
-#if !defined(STEAL) || RESTARTS == 0
-      /* (A steal that the daemon's end broke off leaves magazines that come back with their client's end.) */
+#ifdef STEAL
+      assert(k == 0 || !UNNAMED(THREAD_OF(k), j));
+#else
       assert(k == 0 || loaded[THREAD_OF(k)] == j || PREVIOUS(THREAD_OF(k)) == j);
 #endif
       assert(cnt[j] <= B);

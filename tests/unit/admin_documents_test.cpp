@@ -94,10 +94,14 @@ TEST_CASE("an audit is clean when every ring is, and its sum is theirs") {
 }
 
 TEST_CASE("a trim says what each pool gave back, and all together") {
-  const json document = trim_document({{"frames", {2, 4096}}, {"audio", {1, 100}}});
+  const json document =
+      trim_document({{"frames", {2, 4096}, {3, 4, 5, 600}}, {"audio", {1, 100}, {}}});
   CHECK(document["extents"] == 3);
   CHECK(document["bytes"] == 4196);
   CHECK(document["pools"][1]["name"] == "audio");
+  CHECK(document["taken_threads"] == 3);
+  CHECK(document["taken_bytes"] == 600);
+  CHECK(document["pools"][1]["taken_bytes"] == 0);
 }
 
 TEST_CASE("the status page shows hostile names as text") {

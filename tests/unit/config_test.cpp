@@ -122,6 +122,7 @@ pools:
     placement: local_only
     classes: [64KiB, 4KiB]
     thread_cache: 0
+    thread_cache_idle: 90s
     hot_set: 8MiB
     pages: {size: [thp]}
     watermarks: {low: 64MiB, high: 256MiB}
@@ -148,6 +149,7 @@ pools:
     frames.placement = Placement::kLocalOnly;
     frames.classes = {4 * kKiB, 64 * kKiB};
     frames.thread_cache_bytes = 0;
+    frames.thread_cache_idle = 90s;
     frames.hot_set_bytes = 8 * kMiB;
     frames.page_sizes = {PageSize::kThp};
     frames.watermarks = {64 * kMiB, 256 * kMiB};
@@ -276,6 +278,8 @@ pools:
     check_pool_refused("limit: 0", "limit", {"1MiB to 64TiB"});
     check_pool_refused("client_quota: 0", "client_quota", {"4KiB to 64TiB"});
     check_pool_refused("thread_cache: 1025MiB", "thread_cache", {"0 to 1GiB"});
+    check_pool_refused("thread_cache_idle: 999ms", "thread_cache_idle", {"1s to 24h"});
+    check_pool_refused("thread_cache_idle: 25h", "thread_cache_idle", {"1s to 24h"});
     check_pool_refused("hot_set: 2TiB", "hot_set", {"0 to 1TiB"});
     check_pool_refused("wait: {timeout: 61m}", "wait.timeout", {"0 to 1h"});
     check_pool_refused("wait: {orders: 0}", "wait.orders", {"1 to 65535"});

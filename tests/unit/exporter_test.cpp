@@ -54,6 +54,8 @@ TEST_CASE("a scrape is read by a strict reader, every family once, with help and
       {"zeropool_reclaimed_slots_total", "counter"},
       {"zeropool_reclaim_duration_seconds", "histogram"},
       {"zeropool_repairs_total", "counter"},
+      {"zeropool_steals_total", "counter"},
+      {"zeropool_stolen_bytes_total", "counter"},
       {"zeropool_trims_total", "counter"},
       {"zeropool_trimmed_bytes_total", "counter"},
       {"zeropool_page_fallbacks_total", "counter"},

@@ -1,5 +1,5 @@
 // A daemon that is killed while it takes up what the one before it left, before its n-th store, is followed by one that
-// takes it up; and so is one that is killed while it grows and grants, trims, or gives quarantined slots new pages.
+// takes it up; and so is one that is killed while it grows and grants, trims, takes idle caches, or gives quarantined slots new pages.
 
 #include <algorithm>
 #include <chrono>
@@ -158,4 +158,51 @@ TEST_CASE(
   }
   MESSAGE(kills << " kills");
   CHECK(kills >= 30);
+}
+
+TEST_CASE(
+    "a daemon killed while it takes idle caches is followed by one that finishes, whether their "
+    "thread woke or not") {
+  std::uint64_t kills = 0;
+  for (std::uint64_t n = 1; n < 60; n += 2) {
+    points()->disarm();
+    Scene scene;
+    scene.other = std::make_unique<ChildProcess>([&](Link& parent) {
+      zeropool::Pool pool = scene.open();
+      for (;;) {
+        std::vector<zeropool::Buffer> held;
+        for (int i = 0; i < 12; ++i) held.push_back(pool.get(kBytes, 20ms));
+        held.clear();
+        parent.signal();
+        parent.await();
+      }
+    });
+    scene.other->link().await();
+    points()->arm(n);
+    scene.daemon.ctl({"trim"});
+    points()->disarm();
+    if (scene.daemon.alive())
+      scene.daemon.kill9();
+    else
+      ++kills;
+    // It wakes while there is no daemon: it forgets what was taken, released or not, and works on.
+    const bool wakes = n % 4 == 1;
+    const std::string where = "steal, store " + std::to_string(n) + (wakes ? ", woken" : "");
+    if (wakes) {
+      scene.other->link().signal();
+      scene.other->link().await();
+    }
+    scene.daemon.start_again();
+    // All sleep: all that they cache can be taken, if somebody knows of it.
+    scene.daemon.ctl({"trim"});
+    const nlohmann::json sum = scene.daemon.audit();
+    CHECK_MESSAGE(sum["cached"] == 0, where << ": " << sum.dump());
+    CHECK_MESSAGE(sum["held"] == kHeld, where << ": " << sum.dump());
+    scene.other->link().signal();
+    scene.other->link().await();
+    scene.other->kill();
+    check_taken_up(scene, where);
+  }
+  MESSAGE(kills << " kills");
+  CHECK(kills >= 15);
 }

@@ -5,7 +5,8 @@
 // `steal` and `limit`, which the daemon writes too.
 // Invariants:
 //   T1  loaded, previous and spares name magazines that this thread owns, whenever `busy` is 0. (While it is 1
-//       they may lag behind by one claim or release: the owner words are the truth.)
+//       they may lag behind by one claim or release: the owner words are the truth.) Once `steal` is kStealTaken they
+//       are nobody's word any more: the daemon has taken them (cache_steal.hpp).
 //   T2  Counters have one writer, only grow, and are never reset: the next owner of a record goes on from them.
 //   T3  An operation writes busy = 1 before its first access to a magazine and busy = 0 after its last one, and
 //       does nothing to a magazine when it then reads a `steal` other than kStealNone.
@@ -69,7 +70,8 @@ struct alignas(kCacheLine) ThreadRecord {
   Atom<std::uint32_t> home_arena;
   Atom<std::uint32_t> tid;
   Atom<std::uint32_t> closing;  // 1: its client closed the pool; limits stay 0
-  Atom<std::uint32_t> reserved_word;
+  Atom<std::uint32_t>
+      barriers;  // 1: its process takes part in membarrier, so its caches can be taken
   Atom<std::uint64_t> reserved[3];
   // Not at the offset of Magazine::count: a load of that behind a store of `busy` whose address has the same low
   // 12 bits would be taken for one of it (4 KiB aliasing), at every operation.
