@@ -67,6 +67,22 @@ json ring_document(const RingStatistics& ring) {
           {"adoptions", ring.adopted}};
 }
 
+json released_by_reason(const ReleasedBytes& released) {
+  json by_reason = json::object();
+  for (std::size_t reason = 0; reason < kReleaseReasons; ++reason) {
+    by_reason[release_word(static_cast<ReleaseReason>(reason))] = released[reason];
+  }
+  return by_reason;
+}
+
+json events_by_source(const PressureCounters& events) {
+  json by_source = json::object();
+  for (std::size_t source = 0; source < kPressureSources; ++source) {
+    by_source[pressure_word(static_cast<PressureSource>(source))] = events[source];
+  }
+  return by_source;
+}
+
 json counters_of(const PoolStatistics& pool) {
   const PoolCounters& counters = pool.counters;
   return {{"orders_granted", counters.orders_granted},
@@ -86,7 +102,8 @@ json counters_of(const PoolStatistics& pool) {
           {"foreign_puts", pool.foreign_puts},
           {"orphaned_puts", pool.orphaned_puts},
           {"trims", pool.trims},
-          {"trimmed_bytes", pool.trimmed_bytes}};
+          {"trimmed_bytes", pool.trimmed_bytes},
+          {"released_bytes", released_by_reason(pool.released_bytes)}};
 }
 
 ClientHolding holding_of(const std::vector<ClientHolding>& holdings, std::uint32_t id) {
@@ -130,6 +147,8 @@ json status_document(const DaemonStatistics& statistics, const AdminClock& clock
           {"uptime_seconds", started ? clock.unix_seconds - statistics.started_unix_seconds : 0},
           {"budget_bytes", statistics.budget_bytes},
           {"committed_bytes", statistics.committed_bytes},
+          {"excess_bytes", statistics.release.excess_bytes},
+          {"pressure_events", events_by_source(statistics.release.pressure_events)},
           {"last_reload_successful", statistics.last_reload_successful},
           {"last_reload_unix_seconds", statistics.last_reload_unix_seconds},
           {"rejections", statistics.rejections},

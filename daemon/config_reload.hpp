@@ -15,7 +15,7 @@ struct ReloadPlan {
 };
 
 // Applied: budget, log, limits.pending_attaches, and of each pool reserved, limit up to limit_max,
-// client_quota, watermarks, thread_cache, wait, handoff, scrub, access. All else needs a restart.
+// client_quota, watermarks, release, thread_cache, wait, handoff, scrub, access. All else needs a restart.
 // With total memory unknown, a budget in percent is not held against the reservations.
 ReloadPlan reload_diff(const Config& running, const Config& wanted,
                        const MachineFacts& machine = {});

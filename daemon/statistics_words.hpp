@@ -6,6 +6,8 @@
 #include <cstdint>
 
 #include "daemon/config.hpp"
+#include "daemon/pool_memory.hpp"
+#include "daemon/pressure_watch.hpp"
 #include "zeropool/lib/control_header.hpp"
 
 namespace zeropool::daemon {
@@ -13,5 +15,8 @@ namespace zeropool::daemon {
 const char* page_size_word(PageSize size);  // as in the configuration: 1GiB, 2MiB, thp, 4KiB
 const char* page_size_word(lib::PageKind kind);
 const char* failure_word(std::uint32_t reason);  // of a lib::FailureReason; "other" beyond them
+
+const char* release_word(ReleaseReason reason);
+const char* pressure_word(PressureSource source);
 
 }  // namespace zeropool::daemon
