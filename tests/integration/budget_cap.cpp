@@ -278,7 +278,8 @@ TEST_CASE("whatever clients do, and whenever they are killed, no look ever sees 
   sampler.end();
   MESSAGE(cap.looks_ << " looks (" << cap.undecided_ << " undecided) in " << whole.count()
                      << " s, peak " << cap.peak_ / 1024 << " KiB; " << kills << " kills, "
-                     << board.gets << " gets, " << board.refusals << " refusals");
+                     << board.gets.load() << " gets, " << board.refusals.load()
+                     << " refusals");
   CHECK(cap.above_ == 0);
   CHECK(cap.worst_ == 0);
   CHECK(cap.looks_ > static_cast<std::uint64_t>(whole.count()) * 200);
