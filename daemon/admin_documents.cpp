@@ -76,9 +76,9 @@ AuditedRing audited(const PoolMemory& memory, std::uint32_t number) {
 nlohmann::json trim(Daemon& daemon, const std::string& name, Refusal& refusal) {
   std::vector<TrimmedPool> trimmed;
   for (Pool* pool : chosen_pools(daemon, name, refusal)) {
-    trimmed.push_back({pool->memory->name(),
-                       pool->memory->trim(std::numeric_limits<std::uint64_t>::max(), lib::kNone,
-                                          ReleaseReason::kCommand)});
+    trimmed.push_back(
+        {pool->memory->name(), pool->memory->trim(std::numeric_limits<std::uint64_t>::max(),
+                                                  lib::kNone, ReleaseReason::kCommand)});
   }
   return trim_document(trimmed);
 }

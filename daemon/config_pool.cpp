@@ -92,9 +92,10 @@ void check_limits(const ConfigField& field, const PoolConfig& pool) {
 PoolConfig read_pool(const ConfigField& field, std::string_view name) {
   PoolConfig pool;
   pool.name = name;
-  const ConfigSection section(field, {"reserved", "limit", "limit_max", "client_quota", "nodes",
-                                      "placement", "classes", "thread_cache", "hot_set", "pages",
-                                      "watermarks", "release", "wait", "handoff", "scrub", "access"});
+  const ConfigSection section(
+      field, {"reserved", "limit", "limit_max", "client_quota", "nodes", "placement", "classes",
+              "thread_cache", "hot_set", "pages", "watermarks", "release", "wait", "handoff",
+              "scrub", "access"});
   section.read("reserved", pool.reserved_bytes, bytes_in(0, kMaxMemoryBytes));
   section.read("limit", pool.limit_bytes, bytes_in(kMinMemoryBytes, kMaxMemoryBytes));
   section.read("limit_max", pool.limit_max_bytes, bytes_in(kMinMemoryBytes, kMaxMemoryBytes));

@@ -64,7 +64,8 @@ std::vector<std::string> health_problems(const DaemonStatistics& statistics) {
                        "the system, until it is there");
   }
   for (const PoolStatistics& pool : statistics.pools) {
-    if (pool.committed_bytes <= pool.limit_bytes) continue;
+    const bool of_its_own = pool.limit_bytes < statistics.budget_bytes;
+    if (!of_its_own || pool.committed_bytes <= pool.limit_bytes) continue;
     problems.push_back("pool " + pool.name + ": " + rounded_bytes(pool.committed_bytes) +
                        " are committed, above its limit of " + rounded_bytes(pool.limit_bytes) +
                        " (it was lowered): what its clients give back goes back to the system");

@@ -62,8 +62,9 @@ bool Daemon::promises_fit(const Config& config, std::uint64_t budget_bytes,
   const std::uint64_t reserved = sum_of_reservations(config.pools);
   const std::uint64_t ledger = budget_->overhead();
   if (reserved == 0 || (reserved <= budget_bytes && ledger <= budget_bytes - reserved)) return true;
-  why = "the pools reserve " + format_bytes(reserved) + " together, and the daemon's ledger takes " +
-        format_bytes(ledger) + ": above the budget of " + format_bytes(budget_bytes) +
+  why = "the pools reserve " + format_bytes(reserved) +
+        " together, and the daemon's ledger takes " + format_bytes(ledger) +
+        ": above the budget of " + format_bytes(budget_bytes) +
         "; lower a reservation or raise the budget";
   return false;
 }

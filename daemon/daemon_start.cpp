@@ -100,7 +100,8 @@ bool Daemon::open(const Config& config, std::string& why) {
 bool Daemon::open_memory(std::string& why) {
   budget_ = std::make_unique<Budget>(budget_bytes_);
   KeptDescriptors kept = store_->take();
-  for (const PoolConfig& pool : config_.pools) budget_->promise(pool.name, pool.reserved_bytes);  // U2
+  for (const PoolConfig& pool : config_.pools)
+    budget_->promise(pool.name, pool.reserved_bytes);  // U2
   if (!open_ledger(kept, why)) return false;
   if (!open_commits(why)) return false;
   // Pools that are taken up have their pages; and what was raised for them is in the record.

@@ -55,9 +55,7 @@ class DemandWindow {
   static constexpr std::int64_t kSize = kParts + 1;  // the part that has just begun, too
   static constexpr std::int64_t kMostGap = 2;
 
-  std::uint64_t& at(std::int64_t part) {
-    return most_[static_cast<std::size_t>(part % kSize)];
-  }
+  std::uint64_t& at(std::int64_t part) { return most_[static_cast<std::size_t>(part % kSize)]; }
 
   std::chrono::nanoseconds length_{};
   std::array<std::uint64_t, kSize> most_{};

@@ -45,8 +45,9 @@ std::vector<prometheus::MetricFamily> metric_families(const DaemonStatistics& st
   sheet.gauge("budget_committed_bytes", "What is committed of the budget, metadata included.")
       .set({}, statistics.committed_bytes);
   sheet
-      .gauge("budget_excess_bytes",
-             "Committed above the budget since it was lowered; nothing grows until it is given back.")
+      .gauge(
+          "budget_excess_bytes",
+          "Committed above the budget since it was lowered; nothing grows until it is given back.")
       .set({}, statistics.release.excess_bytes);
   MetricSheet::Family pressure = sheet.counter(
       "pressure_events_total", "Times that the system was short of memory, by who said so.");

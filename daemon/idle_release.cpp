@@ -47,7 +47,8 @@ std::uint64_t PoolMemory::State::floor_bytes(std::uint32_t ring) const {
   return std::max<std::uint64_t>((wanted + extent - 1) / extent, 1) * extent;
 }
 
-void PoolMemory::State::note_growth(std::uint32_t ring, std::uint64_t slots, Clock::time_point now) {
+void PoolMemory::State::note_growth(std::uint32_t ring, std::uint64_t slots,
+                                    Clock::time_point now) {
   IdleRelease& idle = rings[ring].idle;
   idle.demand.note(rings[ring].slots_in_service + slots, now);
   if (idle.released_at == Clock::time_point{} || now - idle.released_at > release.window) return;
@@ -61,8 +62,7 @@ std::uint64_t PoolMemory::State::surplus_bytes(std::uint32_t ring) const {
   const lib::RingPlan& from = plan.rings[ring];
   const std::uint64_t needed = state.idle.demand.peak() * from.class_bytes;
   const std::uint64_t floor = floor_bytes(ring);
-  const std::uint64_t spare =
-      std::clamp(needed, floor, std::max(floor, watermarks.high_bytes));
+  const std::uint64_t spare = std::clamp(needed, floor, std::max(floor, watermarks.high_bytes));
   const std::uint64_t have = state.slots_in_service * from.class_bytes;
   return less(have, needed + spare) / from.extent_bytes * from.extent_bytes;
 }

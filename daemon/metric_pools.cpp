@@ -69,13 +69,13 @@ void add_memory(MetricSheet& sheet, const Pools& pools) {
             &PoolStatistics::trims);
   each_pool(sheet.counter("trimmed_bytes_total", "Memory given back to the system."), pools,
             &PoolStatistics::trimmed_bytes);
-  MetricSheet::Family released = sheet.counter(
-      "released_bytes_total", "Memory given back to the system, by the reason why.");
+  MetricSheet::Family released =
+      sheet.counter("released_bytes_total", "Memory given back to the system, by the reason why.");
   for (const PoolStatistics& pool : pools) {
     for (std::size_t reason = 0; reason < kReleaseReasons; ++reason) {
-      released.set(with(pool_labels(pool), "reason",
-                        release_word(static_cast<ReleaseReason>(reason))),
-                   pool.released_bytes[reason]);
+      released.set(
+          with(pool_labels(pool), "reason", release_word(static_cast<ReleaseReason>(reason))),
+          pool.released_bytes[reason]);
     }
   }
   MetricSheet::Family fallbacks = sheet.counter(

@@ -78,7 +78,7 @@ struct Quarantine {
 
 // What a ring was released of by itself, and may be (idle_release.cpp).
 struct IdleRelease {
-  DemandWindow demand;                                // in slots
+  DemandWindow demand;  // in slots
   std::chrono::steady_clock::time_point not_before{};
   std::chrono::steady_clock::time_point released_at{};
   std::uint32_t regrets = 0;    // times that it grew again soon
@@ -286,7 +286,7 @@ struct PoolMemory::State {
   std::uint64_t trimmed_bytes = 0;
   ReleasedBytes released_bytes{};
   ReleaseConfig release;
-  bool looked_with_clients = true;         // at the last release_idle()
+  bool looked_with_clients = true;       // at the last release_idle()
   Clock::time_point no_top_up_before{};  // the system is short of memory
   std::map<std::pair<PageSize, PageSize>, std::uint64_t> page_fallbacks;
   std::uint32_t verify_ring = 0;  // what verify_some looks at next

@@ -208,10 +208,9 @@ ReleaseWatch::Wait ReleaseWatch::relieve(Clock::time_point now) {
     if (released >= wanted) break;
     const PoolAccount account = budget_.snapshot(pool->memory->account());
     const std::uint64_t spare = less(account.committed_bytes, account.reserved_bytes);
-    released += pool->memory
-                    ->trim(std::min(wanted - released, spare), lib::kNone,
-                           ReleaseReason::kPressure)
-                    .bytes;
+    released +=
+        pool->memory->trim(std::min(wanted - released, spare), lib::kNone, ReleaseReason::kPressure)
+            .bytes;
   }
   relieved_bytes_ += released;
   to_relieve_bytes_ = released == 0 ? 0 : less(to_relieve_bytes_, released);
@@ -239,9 +238,9 @@ ReleaseWatch::Wait ReleaseWatch::release_idle(Clock::time_point now) {
     if (look.more && look.released.bytes > 0) {
       const double seconds =
           static_cast<double>(look.released.bytes) / static_cast<double>(config.rate_bytes);
-      next = earlier(next, Wait(std::max(
-                               kNextTurn, std::chrono::nanoseconds(
-                                              static_cast<std::int64_t>(seconds * 1e9)))));
+      next = earlier(
+          next, Wait(std::max(kNextTurn,
+                              std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9)))));
     } else if (attached && pool->memory->above_floor()) {
       next = earlier(next, Wait(part));
     } else if (!attached && look.later) {

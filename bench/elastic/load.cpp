@@ -16,7 +16,8 @@ constexpr double kToothMiB = 640;
 constexpr double kPhaseMiB = 896;  // of a budget of 1 GiB
 constexpr double kTooth = 10;      // seconds
 constexpr std::size_t kPage = 4096;
-constexpr std::size_t kChurn = 100;  // of what is held, one part is given back and got again a millisecond
+constexpr std::size_t kChurn =
+    100;  // of what is held, one part is given back and got again a millisecond
 
 double since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();

@@ -25,9 +25,12 @@ std::string number(double value) {
 std::string escaped(const std::string& text) {
   std::string safe;
   for (const char c : text) {
-    if (c == '<') safe += "&lt;";
-    else if (c == '&') safe += "&amp;";
-    else safe += c;
+    if (c == '<')
+      safe += "&lt;";
+    else if (c == '&')
+      safe += "&amp;";
+    else
+      safe += c;
   }
   return safe;
 }
@@ -53,7 +56,8 @@ struct Panel {
   double y(double value) const { return top + height * (1 - value / most); }
 
   template <typename Value>
-  std::string curve(const std::vector<Sample>& samples, const std::string& style, Value value) const {
+  std::string curve(const std::vector<Sample>& samples, const std::string& style,
+                    Value value) const {
     // Not more points than can be told apart.
     const std::size_t step = samples.size() / kMostPoints + 1;
     std::string points;
@@ -100,8 +104,8 @@ std::string plot(const Course& course, const std::vector<Curve>& curves, const s
   svg += label(kLeft, refused.top - 10, "refused gets so far");
   for (const Stretch& stretch : course.stretches()) {
     svg += label(bytes.x(stretch.begin) + 4, bytes.top + kUpper + 16, stretch.name);
-    svg += label(refused.x(stretch.begin), refused.top + kLower + 16,
-                 number(stretch.begin) + " s", "middle");
+    svg += label(refused.x(stretch.begin), refused.top + kLower + 16, number(stretch.begin) + " s",
+                 "middle");
   }
   if (!curves.empty()) {
     svg += bytes.curve(curves.front().samples, "stroke=\"#aaa\" stroke-width=\"3\"",
@@ -112,9 +116,8 @@ std::string plot(const Course& course, const std::vector<Curve>& curves, const s
     const std::string style = "stroke=\"" + curve.colour + "\" stroke-width=\"1.5\"";
     svg += bytes.curve(curve.samples, style,
                        [](const Sample& sample) { return sample.footprint_mib; });
-    svg += refused.curve(curve.samples, style, [](const Sample& sample) {
-      return static_cast<double>(sample.refusals);
-    });
+    svg += refused.curve(curve.samples, style,
+                         [](const Sample& sample) { return static_cast<double>(sample.refusals); });
     svg += label(legend, kTop - 30, curve.name, "start", curve.colour);
     legend += 140;
   }

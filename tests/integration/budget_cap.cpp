@@ -168,7 +168,8 @@ struct Board {
 };
 
 Board& shared_board() {
-  void* at = ::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* at =
+      ::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (at == MAP_FAILED) std::abort();
   return *new (at) Board;
 }
@@ -185,7 +186,8 @@ void client(const DaemonProcess& daemon, Board& board, std::uint64_t seed) {
     const std::uint64_t target = board.target_mib.load() * kMiB;
     if (bytes < target) {
       const std::uint32_t chosen = board.sizes.load();
-      const std::size_t size = kSizes[chosen < kSizes.size() ? chosen : random.below(kSizes.size())];
+      const std::size_t size =
+          kSizes[chosen < kSizes.size() ? chosen : random.below(kSizes.size())];
       Buffer buffer = pool->get(size, 20ms);
       if (buffer) {
         std::memset(buffer.data(), 0x5a, buffer.size());
@@ -223,7 +225,8 @@ std::chrono::seconds length() {
 
 }  // namespace
 
-TEST_CASE("whatever clients do, and whenever they are killed, no look ever sees more than the budget") {
+TEST_CASE(
+    "whatever clients do, and whenever they are killed, no look ever sees more than the budget") {
   DaemonProcess daemon(config(192));
   const Segments segments(daemon.pid());
   REQUIRE(segments.count() == 5);  // two pools of a control and a data segment, and the ledger
@@ -278,8 +281,7 @@ TEST_CASE("whatever clients do, and whenever they are killed, no look ever sees 
   sampler.end();
   MESSAGE(cap.looks_ << " looks (" << cap.undecided_ << " undecided) in " << whole.count()
                      << " s, peak " << cap.peak_ / 1024 << " KiB; " << kills << " kills, "
-                     << board.gets.load() << " gets, " << board.refusals.load()
-                     << " refusals");
+                     << board.gets.load() << " gets, " << board.refusals.load() << " refusals");
   CHECK(cap.above_ == 0);
   CHECK(cap.worst_ == 0);
   CHECK(cap.looks_ > static_cast<std::uint64_t>(whole.count()) * 200);
@@ -307,7 +309,8 @@ TEST_CASE("a sampler that is told a smaller cap finds it exceeded") {
   CHECK(cap.above_ == 1);
 }
 
-TEST_CASE("reservations and the ledger must fit into the budget together, at start and at a reload") {
+TEST_CASE(
+    "reservations and the ledger must fit into the budget together, at start and at a reload") {
   const auto reserving = [](const std::string& reserved) {
     return "budget: 64MiB\npools:\n  a: {classes: [64KiB], reserved: " + reserved + "}\n";
   };
@@ -326,7 +329,9 @@ TEST_CASE("reservations and the ledger must fit into the budget together, at sta
   CHECK(daemon.pool("a")["reserved_bytes"] == 48 * kMiB);
 }
 
-TEST_CASE("a reservation is there for its pool though the one before it in the file is greedy from the start") {
+TEST_CASE(
+    "a reservation is there for its pool though the one before it in the file is greedy from the "
+    "start") {
   const DaemonProcess daemon(R"(budget: 64MiB
 limits: {clients: 32, threads: 64}
 pools:

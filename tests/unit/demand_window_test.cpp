@@ -12,7 +12,9 @@ struct Watched {
   void note(std::uint64_t amount, std::chrono::nanoseconds at, bool unchanged = false) {
     window.note(amount, DemandWindow::Time(1h + at), unchanged);
   }
-  bool whole(std::chrono::nanoseconds at) const { return window.whole(DemandWindow::Time(1h + at)); }
+  bool whole(std::chrono::nanoseconds at) const {
+    return window.whole(DemandWindow::Time(1h + at));
+  }
   DemandWindow window;
 };
 

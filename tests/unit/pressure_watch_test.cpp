@@ -52,9 +52,7 @@ struct Machine {
       ++events[static_cast<std::size_t>(source)];
     });
   }
-  std::uint64_t of(PressureSource source) const {
-    return events[static_cast<std::size_t>(source)];
-  }
+  std::uint64_t of(PressureSource source) const { return events[static_cast<std::size_t>(source)]; }
 
   std::string root;
   std::string why;

@@ -1,10 +1,11 @@
 // Budget and limits that were lowered, pressure, and sleep.
 
+#include "daemon/release_watch.hpp"
+
 #include <chrono>
 
-#include "daemon/order_desk.hpp"
 #include "daemon/lease_watch.hpp"
-#include "daemon/release_watch.hpp"
+#include "daemon/order_desk.hpp"
 #include "tests/unit/support/memory_machine.hpp"
 #include "zeropool/lib/batch_ring.hpp"
 
@@ -80,7 +81,9 @@ struct Held {
 
 }  // namespace
 
-TEST_CASE("a smaller budget: what is free goes, what is held stays, nothing grows, and the rest goes when it comes") {
+TEST_CASE(
+    "a smaller budget: what is free goes, what is held stays, nothing grows, and the rest goes "
+    "when it comes") {
   Scene scene(192 * kMiB);
   Pool& pool = scene.add("a");
   scene.grow(pool, 128 * kMiB);
@@ -97,13 +100,13 @@ TEST_CASE("a smaller budget: what is free goes, what is held stays, nothing grow
   }));
   for (int round = 0; round < 20; ++round) scene.loop->run_once(5);
   CHECK(scene.machine.budget.committed() >= 64 * kMiB);
-  CHECK(scene.release->statistics().excess_bytes ==
-        scene.machine.budget.committed() - 32 * kMiB);
+  CHECK(scene.release->statistics().excess_bytes == scene.machine.budget.committed() - 32 * kMiB);
   CHECK(pool.memory->grow(0, 5000) == GrowOutcome::kBudgetSpent);
   held.put_back();  // without a word to the daemon
   CHECK(scene.runs_until([&] { return scene.machine.budget.committed() <= 32 * kMiB; }));
   CHECK(scene.release->statistics().excess_bytes == 0);
-  CHECK(pool.memory->released_bytes()[static_cast<std::size_t>(ReleaseReason::kShrink)] > 90 * kMiB);
+  CHECK(pool.memory->released_bytes()[static_cast<std::size_t>(ReleaseReason::kShrink)] >
+        90 * kMiB);
   scene.machine.check_books(*pool.memory);
   check_idle_rings(*pool.memory);
 }
