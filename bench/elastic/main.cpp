@@ -139,6 +139,7 @@ void print_row(const Course& course, const Curve& curve, const Stretch& stretch)
   double least = 1e9;
   double slowest = 0;
   double full = -1;
+  bool below = false;  // what a stretch begins with is of the one before
   std::uint64_t before = 0;
   std::uint64_t after = 0;
   for (const Sample& sample : curve.samples) {
@@ -151,9 +152,10 @@ void print_row(const Course& course, const Curve& curve, const Stretch& stretch)
     slowest = std::max(slowest, sample.slowest_get_ms);
     const Need need = course.at(sample.seconds);
     const double wanted = static_cast<double>(need.bytes) / (1 << 20);
-    if (full < 0 && stretch.constant && need.bytes > 0 && sample.in_use_mib >= wanted * 0.98) {
-      full = sample.seconds - stretch.begin;
-    }
+    if (!stretch.constant || need.bytes == 0) continue;
+    const bool reached = sample.in_use_mib >= wanted * 0.98;
+    if (full < 0 && below && reached) full = sample.seconds - stretch.begin;
+    below = below || !reached;
   }
   char held[32] = "-";
   if (full >= 0) std::snprintf(held, sizeof(held), "%.2f s", full);
