@@ -24,6 +24,8 @@ constexpr std::chrono::nanoseconds kSettle = 100ms;
 constexpr std::uint64_t kPressurePart = 8;
 constexpr std::chrono::nanoseconds kReliefEvery = 250ms;
 constexpr std::chrono::nanoseconds kNoTopUp = 10s;
+// While clients are attached, so that a need between two looks is a short one.
+constexpr int kLooksAPart = 4;
 constexpr std::chrono::nanoseconds kWordEvery = 10s;
 
 std::uint64_t less(std::uint64_t from, std::uint64_t bytes) {
@@ -242,7 +244,7 @@ ReleaseWatch::Wait ReleaseWatch::release_idle(Clock::time_point now) {
           next, Wait(std::max(kNextTurn,
                               std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9)))));
     } else if (attached && pool->memory->above_floor()) {
-      next = earlier(next, Wait(part));
+      next = earlier(next, Wait(std::max(part / kLooksAPart, kNextTurn)));
     } else if (!attached && look.later) {
       next = earlier(next, Wait(config.window + part));  // nothing can be needed before
     }
