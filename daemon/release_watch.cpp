@@ -107,6 +107,7 @@ std::vector<Pool*> ReleaseWatch::richest_first() const {
   std::stable_sort(by_spare.begin(), by_spare.end(),
                    [](const auto& a, const auto& b) { return a.first > b.first; });
   std::vector<Pool*> pools;
+  pools.reserve(by_spare.size());
   for (const auto& [spare, pool] : by_spare) pools.push_back(pool);
   return pools;
 }
