@@ -1,4 +1,4 @@
-// System calls that the daemon lives on: here, and by the daemon's own account.
+// System calls that the daemon lives on, and the pressure that it hears of: here, and by the daemon's own account.
 
 #include <cerrno>
 #include <cstring>
@@ -9,6 +9,7 @@
 
 #include "ctl/doctor.hpp"
 #include "ctl/render.hpp"
+#include "ctl/table.hpp"
 
 namespace zeropool::ctl {
 
@@ -47,6 +48,14 @@ void look_at_kernel(const Kernel& kernel, const nlohmann::json& daemon, Findings
   }
   said(kernel.membarrier, "membarrier", "caches of stopped threads cannot be taken back",
        "allow membarrier in the seccomp profile; a kernel from 4.16 on has it");
+  for (const auto& missing : list_at(daemon, "pressure_missing")) {
+    if (!missing.is_string()) continue;
+    findings.push_back({Level::kWarn,
+                        "memory pressure is not heard from " +
+                            printable(missing.get<std::string>()) +
+                            ": cold memory is not given back before others are killed",
+                        "boot with psi=1 (CONFIG_PSI), or let the container see its own cgroup"});
+  }
   said(kernel.pidfd, "pidfd_open", "zeropoold cannot tell that a client has died",
        "allow pidfd_open in the seccomp profile; a kernel from 5.3 on has it");
 }

@@ -79,7 +79,8 @@ nlohmann::json trim(Daemon& daemon, const std::string& name, Refusal& refusal) {
   for (Pool* pool : chosen_pools(daemon, name, refusal)) {
     const TakenCaches taken = pool->idle->take_all();  // first: it may be all that pins an extent
     trimmed.push_back({pool->memory->name(),
-                       pool->memory->trim(std::numeric_limits<std::uint64_t>::max(), lib::kNone),
+                       pool->memory->trim(std::numeric_limits<std::uint64_t>::max(), lib::kNone,
+                                          ReleaseReason::kCommand),
                        taken});
   }
   return trim_document(trimmed);

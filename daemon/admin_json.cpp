@@ -77,6 +77,22 @@ json steals_of(const PoolCounters& counters) {
   return steals;
 }
 
+json released_by_reason(const ReleasedBytes& released) {
+  json by_reason = json::object();
+  for (std::size_t reason = 0; reason < kReleaseReasons; ++reason) {
+    by_reason[release_word(static_cast<ReleaseReason>(reason))] = released[reason];
+  }
+  return by_reason;
+}
+
+json events_by_source(const PressureCounters& events) {
+  json by_source = json::object();
+  for (std::size_t source = 0; source < kPressureSources; ++source) {
+    by_source[pressure_word(static_cast<PressureSource>(source))] = events[source];
+  }
+  return by_source;
+}
+
 json counters_of(const PoolStatistics& pool) {
   const PoolCounters& counters = pool.counters;
   return {{"orders_granted", counters.orders_granted},
@@ -97,6 +113,7 @@ json counters_of(const PoolStatistics& pool) {
           {"orphaned_puts", pool.orphaned_puts},
           {"trims", pool.trims},
           {"trimmed_bytes", pool.trimmed_bytes},
+          {"released_bytes", released_by_reason(pool.released_bytes)},
           {"steals", steals_of(counters)}};
 }
 
@@ -141,6 +158,8 @@ json status_document(const DaemonStatistics& statistics, const AdminClock& clock
           {"uptime_seconds", started ? clock.unix_seconds - statistics.started_unix_seconds : 0},
           {"budget_bytes", statistics.budget_bytes},
           {"committed_bytes", statistics.committed_bytes},
+          {"excess_bytes", statistics.release.excess_bytes},
+          {"pressure_events", events_by_source(statistics.release.pressure_events)},
           {"last_reload_successful", statistics.last_reload_successful},
           {"last_reload_unix_seconds", statistics.last_reload_unix_seconds},
           {"rejections", statistics.rejections},

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 #include <fcntl.h>
+#include <fstream>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -38,11 +39,23 @@ bool is_hugetlb(lib::PageKind kind) noexcept {
   return kind == lib::PageKind::kGiant1GiB || kind == lib::PageKind::kHuge2MiB;
 }
 
+// fallocate knows no advice against huge pages, a fault does. K3
+int commit_small(const CommitRange& range, std::uint64_t offset, std::uint64_t bytes) noexcept {
+  static const bool advise_against = huge_pages_come_unasked();
+  if (!advise_against || range.mapping == nullptr) return allocate(range.fd, offset, bytes);
+  std::byte* const at = range.mapping + offset;
+  if (const int error = advise(at, bytes, MADV_NOHUGEPAGE); error == 0) {
+    const int refused = advise(at, bytes, MADV_POPULATE_WRITE);
+    if (refused != EINVAL) return refused;  // a kernel before 5.14 has no such advice
+  }
+  return allocate(range.fd, offset, bytes);
+}
+
 // Backs [offset, offset + bytes) of the segment by pages, and this process's mapping of it where
 // that is what
 // brings huge pages or shared page tables.
 int commit_chunk(const CommitRange& range, std::uint64_t offset, std::uint64_t bytes) noexcept {
-  if (range.page_kind == lib::PageKind::kSmall4KiB) return allocate(range.fd, offset, bytes);
+  if (range.page_kind == lib::PageKind::kSmall4KiB) return commit_small(range, offset, bytes);
   std::byte* const at = range.mapping + offset;
   if (range.page_kind == lib::PageKind::kTransparent) {
     // Holes first: tmpfs gives huge pages to advised faults, seldom to fallocate. The advice may be
@@ -73,6 +86,14 @@ CommitResult failure(int error) noexcept {
 }
 
 }  // namespace
+
+bool huge_pages_come_unasked(const std::string& root) {
+  std::ifstream file(root + "/kernel/mm/transparent_hugepage/shmem_enabled");
+  std::string choices;
+  std::getline(file, choices);
+  return choices.find("[always]") != std::string::npos ||
+         choices.find("[within_size]") != std::string::npos;
+}
 
 CommitResult commit_range(const CommitRange& range, MemoryGuard& guard) noexcept {
   const std::uint64_t chunk = std::max(kCommitChunkBytes, lib::page_bytes(range.page_kind));

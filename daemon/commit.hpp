@@ -10,10 +10,13 @@
 //   K2  Before each chunk of ordinary memory the guard is asked, so that a full node or cgroup is
 //       an answer
 //       and not the OOM killer.
+//   K3  On 4 KiB pages exactly the range is backed, also where the kernel gives huge pages unasked (shmem_enabled
+//       always or within_size): a huge page would commit what nobody was charged for.
 // Errors: CommitResult; nothing throws.
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "daemon/memory_guard.hpp"
 #include "zeropool/lib/control_header.hpp"
@@ -42,6 +45,9 @@ struct CommitResult {
   CommitOutcome outcome = CommitOutcome::kDone;
   int error = 0;
 };
+
+// Whether the kernel brings huge pages to tmpfs that nobody has advised; `root` is /sys, a test brings its own.
+bool huge_pages_come_unasked(const std::string& root = "/sys");
 
 CommitResult commit_range(const CommitRange& range, MemoryGuard& guard) noexcept;
 

@@ -59,6 +59,13 @@ struct WatermarksConfig {
   bool operator==(const WatermarksConfig&) const = default;
 };
 
+// How committed memory that nobody needs goes back by itself.
+struct ReleaseConfig {
+  std::chrono::nanoseconds window = std::chrono::seconds(30);  // 0 = never
+  std::uint64_t rate_bytes = kGiB;                             // a second, at most
+  bool operator==(const ReleaseConfig&) const = default;
+};
+
 struct WaitConfig {
   std::chrono::nanoseconds timeout = std::chrono::seconds(5);
   std::uint32_t orders = 10000;
@@ -89,6 +96,7 @@ struct PoolConfig {
   std::optional<std::uint64_t> hot_set_bytes;       // unset = by the L3's size
   std::optional<std::vector<PageSize>> page_sizes;  // unset = those of `pages`
   WatermarksConfig watermarks;
+  ReleaseConfig release;
   WaitConfig wait;
   std::chrono::nanoseconds handoff_lease = std::chrono::seconds(60);
   Scrub scrub = Scrub::kOnUserChange;

@@ -37,6 +37,9 @@ inline constexpr std::uint32_t kMaxNode = 1'023;  // MAX_NUMNODES of every distr
 inline constexpr std::chrono::nanoseconds kMinCacheIdle = std::chrono::seconds(1);
 inline constexpr std::chrono::nanoseconds kMaxCacheIdle = std::chrono::hours(24);
 inline constexpr std::chrono::nanoseconds kMaxWait = std::chrono::hours(1);
+// A longer window would never pass, a slower rate never get anywhere.
+inline constexpr std::chrono::nanoseconds kMaxReleaseWindow = std::chrono::hours(24);
+inline constexpr std::uint64_t kMinReleaseRateBytes = kMiB;
 inline constexpr std::chrono::nanoseconds kMinLease = std::chrono::milliseconds(100);
 inline constexpr std::chrono::nanoseconds kMaxLease = std::chrono::hours(24);
 

@@ -54,6 +54,13 @@ void read_watermarks(const ConfigField& field, WatermarksConfig& watermarks) {
   }
 }
 
+void read_release(const ConfigField& field, ReleaseConfig& release) {
+  const ConfigSection section(field, {"window", "rate"});
+  section.read("window", release.window,
+               duration_in(std::chrono::nanoseconds(0), kMaxReleaseWindow));
+  section.read("rate", release.rate_bytes, bytes_in(kMinReleaseRateBytes, kMaxMemoryBytes));
+}
+
 void read_wait(const ConfigField& field, WaitConfig& wait) {
   const ConfigSection section(field, {"timeout", "orders"});
   section.read("timeout", wait.timeout, duration_in(std::chrono::nanoseconds(0), kMaxWait));
@@ -87,8 +94,8 @@ PoolConfig read_pool(const ConfigField& field, std::string_view name) {
   pool.name = name;
   const ConfigSection section(
       field, {"reserved", "limit", "limit_max", "client_quota", "nodes", "placement", "classes",
-              "thread_cache", "thread_cache_idle", "hot_set", "pages", "watermarks", "wait",
-              "handoff", "scrub", "access"});
+              "thread_cache", "thread_cache_idle", "hot_set", "pages", "watermarks", "release",
+              "wait", "handoff", "scrub", "access"});
   section.read("reserved", pool.reserved_bytes, bytes_in(0, kMaxMemoryBytes));
   section.read("limit", pool.limit_bytes, bytes_in(kMinMemoryBytes, kMaxMemoryBytes));
   section.read("limit_max", pool.limit_max_bytes, bytes_in(kMinMemoryBytes, kMaxMemoryBytes));
@@ -107,6 +114,7 @@ PoolConfig read_pool(const ConfigField& field, std::string_view name) {
   if (const auto watermarks = section.find("watermarks")) {
     read_watermarks(*watermarks, pool.watermarks);
   }
+  if (const auto release = section.find("release")) read_release(*release, pool.release);
   if (const auto wait = section.find("wait")) read_wait(*wait, pool.wait);
   if (const auto handoff = section.find("handoff")) {
     ConfigSection(*handoff, {"lease"})

@@ -110,6 +110,8 @@ void plan_pool(Planner& planner, PoolConfig& now, const PoolConfig& wanted) {
   planner.refuse(key + "pages.size", now.page_sizes, wanted.page_sizes);
   planner.apply(key + "watermarks.low", now.watermarks.low_bytes, wanted.watermarks.low_bytes);
   planner.apply(key + "watermarks.high", now.watermarks.high_bytes, wanted.watermarks.high_bytes);
+  planner.apply(key + "release.window", now.release.window, wanted.release.window);
+  planner.apply(key + "release.rate", now.release.rate_bytes, wanted.release.rate_bytes);
   planner.apply(key + "wait.timeout", now.wait.timeout, wanted.wait.timeout);
   planner.apply(key + "wait.orders", now.wait.orders, wanted.wait.orders);
   planner.apply(key + "handoff.lease", now.handoff_lease, wanted.handoff_lease);

@@ -15,7 +15,8 @@ struct ReloadPlan {
 };
 
 // Applied: budget, log, limits.pending_attaches, and of each pool reserved, limit up to limit_max,
-// client_quota, watermarks, thread_cache, thread_cache_idle, wait, handoff, scrub, access. All else needs a restart.
+// client_quota, watermarks, release, thread_cache, thread_cache_idle, wait, handoff, scrub, access. All else needs a
+// restart.
 // With total memory unknown, a budget in percent is not held against the reservations.
 ReloadPlan reload_diff(const Config& running, const Config& wanted,
                        const MachineFacts& machine = {});

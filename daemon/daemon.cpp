@@ -119,16 +119,21 @@ void Daemon::watch_watchdog(std::chrono::nanoseconds interval) {
   loop_->after(interval, [this, interval] { watch_watchdog(interval); });
 }
 
+// Of pools above their reservation, those first that are most above it.
 TrimReport Daemon::trim_others(const Pool& wants, std::uint64_t bytes) {
-  TrimReport sum;
+  std::vector<std::pair<std::uint64_t, Pool*>> spare;
   for (const auto& pool : pools_) {
-    if (pool.get() == &wants || sum.bytes >= bytes) continue;
+    if (pool.get() == &wants) continue;
     const PoolAccount account = budget_->snapshot(pool->memory->account());
-    const std::uint64_t spare =
-        account.committed_bytes - std::min(account.committed_bytes, account.reserved_bytes);
-    const std::uint64_t wanted = std::min(spare, bytes - sum.bytes);
-    if (wanted == 0) continue;
-    const TrimReport report = pool->memory->trim(wanted, lib::kNone);
+    if (account.committed_bytes <= account.reserved_bytes) continue;
+    spare.emplace_back(account.committed_bytes - account.reserved_bytes, pool.get());
+  }
+  std::stable_sort(spare.begin(), spare.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  TrimReport sum;
+  for (const auto& [most, pool] : spare) {
+    if (sum.bytes >= bytes) break;
+    const TrimReport report = pool->memory->trim(std::min(most, bytes - sum.bytes), lib::kNone);
     sum.extents += report.extents;
     sum.bytes += report.bytes;
   }
@@ -153,6 +158,7 @@ DaemonStatistics Daemon::statistics() {
   statistics.last_reload_successful = reload_successful_;
   statistics.last_reload_unix_seconds = reloaded_unix_seconds_;
   statistics.rejections = sessions_->rejections();
+  statistics.release = release_->statistics();
   for (const auto& pool : pools_) {
     statistics.pools.push_back(collect_pool_statistics(*pool, *budget_));
   }

@@ -24,6 +24,7 @@
 #include "daemon/page_reservation.hpp"
 #include "daemon/pool.hpp"
 #include "daemon/pool_service.hpp"
+#include "daemon/release_watch.hpp"
 #include "daemon/session.hpp"
 #include "daemon/statistics.hpp"
 #include "zeropool/lib/topology.hpp"
@@ -91,6 +92,8 @@ class Daemon {
   void apply_to_pools();
   TrimReport trim_others(const Pool& wants, std::uint64_t bytes);
   std::uint64_t limit_of(const PoolConfig& pool) const;
+  // The reservations and the ledger fit into the budget (U3); else `why`.
+  bool promises_fit(const Config& config, std::uint64_t budget_bytes, std::string& why) const;
   std::string status_line() const;
   void say_what_was_chosen() const;
 
@@ -120,6 +123,7 @@ class Daemon {
   std::unique_ptr<CommitThread> commits_;
   std::vector<std::unique_ptr<Pool>> pools_;
   std::vector<std::unique_ptr<PoolService>> services_;
+  std::unique_ptr<ReleaseWatch> release_;
   std::unique_ptr<Clients> clients_;
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<Sessions> sessions_;

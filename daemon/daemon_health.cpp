@@ -60,7 +60,15 @@ std::vector<std::string> health_problems(const DaemonStatistics& statistics) {
     problems.push_back(rounded_bytes(statistics.committed_bytes) +
                        " are committed, above the budget of " +
                        rounded_bytes(statistics.budget_bytes) +
-                       " (it was lowered): zeropoolctl trim gives back what nobody uses");
+                       " (it was lowered): nothing grows, and what clients give back goes back to "
+                       "the system, until it is there");
+  }
+  for (const PoolStatistics& pool : statistics.pools) {
+    const bool of_its_own = pool.limit_bytes < statistics.budget_bytes;
+    if (!of_its_own || pool.committed_bytes <= pool.limit_bytes) continue;
+    problems.push_back("pool " + pool.name + ": " + rounded_bytes(pool.committed_bytes) +
+                       " are committed, above its limit of " + rounded_bytes(pool.limit_bytes) +
+                       " (it was lowered): what its clients give back goes back to the system");
   }
   for (const PoolStatistics& pool : statistics.pools) add_pool_problems(pool, problems);
   return problems;

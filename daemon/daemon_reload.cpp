@@ -1,9 +1,11 @@
 // What a changed configuration changes in a running daemon.
 
 #include <ctime>
+#include <optional>
 
 #include <spdlog/spdlog.h>
 
+#include "daemon/config_check.hpp"
 #include "daemon/config_reload.hpp"
 #include "daemon/daemon.hpp"
 #include "daemon/logging.hpp"
@@ -26,8 +28,11 @@ bool Daemon::reload(std::string& why) {
       spdlog::error("{}", error.to_string());
       why += (why.empty() ? "" : "\n") + error.to_string();
     }
-    if (outcome.ok()) {
-      const ReloadPlan plan = reload_diff(config_, *outcome.config, machine);
+    std::optional<ReloadPlan> planned;
+    if (outcome.ok()) planned = reload_diff(config_, *outcome.config, machine);
+    if (planned && promises_fit(planned->effective,
+                                planned->effective.budget_bytes(usable_memory_bytes_), why)) {
+      const ReloadPlan& plan = *planned;
       for (const std::string& applied : plan.applied) spdlog::info("reload: {}", applied);
       for (const std::string& refused : plan.refused) {
         spdlog::warn("reload: not applied: {}", refused);
@@ -41,6 +46,7 @@ bool Daemon::reload(std::string& why) {
       set_log_level(options_.log_level.empty() ? config_.log.level : options_.log_level);
       sessions_->set_pending_limit(config_.limits.pending_attaches);
       apply_to_pools();
+      release_->look();
       for (const auto& service : services_) service->serve();
       spdlog::info("reload: {} changes applied, {} need a restart", plan.applied.size(),
                    plan.refused.size());
@@ -49,6 +55,18 @@ bool Daemon::reload(std::string& why) {
   if (!reload_successful_) spdlog::error("reload: nothing was changed: {}", why);
   notify::ready(status_line());
   return reload_successful_;
+}
+
+bool Daemon::promises_fit(const Config& config, std::uint64_t budget_bytes,
+                          std::string& why) const {
+  const std::uint64_t reserved = sum_of_reservations(config.pools);
+  const std::uint64_t ledger = budget_->overhead();
+  if (reserved == 0 || (reserved <= budget_bytes && ledger <= budget_bytes - reserved)) return true;
+  why = "the pools reserve " + format_bytes(reserved) +
+        " together, and the daemon's ledger takes " + format_bytes(ledger) +
+        ": above the budget of " + format_bytes(budget_bytes) +
+        "; lower a reservation or raise the budget";
+  return false;
 }
 
 void Daemon::apply_to_pools() {

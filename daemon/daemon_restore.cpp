@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <utility>
 #include <vector>
 
 #include <spdlog/spdlog.h>
 
+#include "daemon/commit.hpp"
 #include "daemon/daemon.hpp"
 #include "daemon/death.hpp"
 #include "daemon/pool_shape.hpp"
@@ -18,6 +20,16 @@ namespace {
 lib::UniqueFd taken(KeptDescriptors& kept, const std::string& name) {
   const auto found = kept.find(name);
   return found == kept.end() ? lib::UniqueFd() : std::move(found->second);
+}
+
+// Its pages are nobody's, and nobody is charged for them: they go at once, not when the store has let go of it.
+void give_up(const lib::UniqueFd& segment) {
+  struct stat info {};
+  if (!segment || ::fstat(segment.get(), &info) != 0) return;
+  CommitRange whole;
+  whole.fd = segment.get();
+  whole.bytes = static_cast<std::uint64_t>(info.st_size);
+  punch_range(whole);
 }
 
 // Where the store has none (it was renewed at that very moment): by the pid, if it is still that process.
@@ -79,6 +91,8 @@ bool Daemon::restore_pool(std::uint32_t number, KeptDescriptors& kept, std::stri
   if (!whole || !doorbell) {
     // Killed while it was being made: nobody can have attached to it.
     spdlog::warn("pool '{}' was not finished by the daemon before: made anew", shape.name);
+    give_up(segments.control);
+    for (const lib::UniqueFd& data : segments.data) give_up(data);
     forget_pool(number);
     return true;
   }

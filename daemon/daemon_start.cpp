@@ -100,6 +100,8 @@ bool Daemon::open(const Config& config, std::string& why) {
 bool Daemon::open_memory(std::string& why) {
   budget_ = std::make_unique<Budget>(budget_bytes_);
   KeptDescriptors kept = store_->take();
+  for (const PoolConfig& pool : config_.pools)
+    budget_->promise(pool.name, pool.reserved_bytes);  // U2
   if (!open_ledger(kept, why)) return false;
   if (!open_commits(why)) return false;
   // Pools that are taken up have their pages; and what was raised for them is in the record.
@@ -114,8 +116,14 @@ bool Daemon::open_memory(std::string& why) {
       return false;
     }
   }
+  budget_->forget_promises();
+  // Of pools that are taken up, what is not to be had is had later; none is turned away for it.
+  std::string short_of;
+  if (!promises_fit(config_, budget_bytes_, short_of)) spdlog::warn("{}", short_of);
+  release_ = std::make_unique<ReleaseWatch>(*loop_, *budget_, pools_);
   apply_to_pools();
   restore_clients(kept);
+  release_->look();
   if (const auto listener = kept.find("listener"); listener != kept.end()) {
     inherited_listener_ = std::move(listener->second);
     store_->forget("listener");
@@ -125,6 +133,7 @@ bool Daemon::open_memory(std::string& why) {
       [this] {
         bool found = false;
         for (const auto& service : services_) found = service->look_before_sleep() || found;
+        release_->look_before_sleep();
         return found;
       },
       [this] {

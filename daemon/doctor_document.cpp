@@ -64,6 +64,8 @@ json doctor_document(Daemon& daemon) {
           {"clients_limit", daemon.config().limits.clients},
           {"mempolicy_refused", daemon.mempolicy_refused()},
           {"page_wishes", wishes_of(daemon)},
+          {"pressure_heard", statistics.release.pressure_sources.heard},
+          {"pressure_missing", statistics.release.pressure_sources.missing},
           {"pools", std::move(pools)}};
 }
 

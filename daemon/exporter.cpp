@@ -11,6 +11,7 @@
 #include "daemon/metric_pools.hpp"
 #include "daemon/metric_sheet.hpp"
 #include "daemon/process_metrics.hpp"
+#include "daemon/statistics_words.hpp"
 #include "zeropool/lib/error_code.hpp"
 
 namespace zeropool::daemon {
@@ -43,6 +44,17 @@ std::vector<prometheus::MetricFamily> metric_families(const DaemonStatistics& st
       .set({}, statistics.budget_bytes);
   sheet.gauge("budget_committed_bytes", "What is committed of the budget, metadata included.")
       .set({}, statistics.committed_bytes);
+  sheet
+      .gauge(
+          "budget_excess_bytes",
+          "Committed above the budget since it was lowered; nothing grows until it is given back.")
+      .set({}, statistics.release.excess_bytes);
+  MetricSheet::Family pressure = sheet.counter(
+      "pressure_events_total", "Times that the system was short of memory, by who said so.");
+  for (std::size_t source = 0; source < kPressureSources; ++source) {
+    pressure.set({{"source", pressure_word(static_cast<PressureSource>(source))}},
+                 statistics.release.pressure_events[source]);
+  }
   sheet
       .gauge("config_last_reload_successful",
              "1 if the last reload was applied, 0 if it was refused.")

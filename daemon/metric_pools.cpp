@@ -86,6 +86,15 @@ void add_memory(MetricSheet& sheet, const Pools& pools) {
   each_pool(sheet.counter("trimmed_bytes_total", "Memory given back to the system."), pools,
             &PoolStatistics::trimmed_bytes);
   add_steals(sheet, pools);
+  MetricSheet::Family released =
+      sheet.counter("released_bytes_total", "Memory given back to the system, by the reason why.");
+  for (const PoolStatistics& pool : pools) {
+    for (std::size_t reason = 0; reason < kReleaseReasons; ++reason) {
+      released.set(
+          with(pool_labels(pool), "reason", release_word(static_cast<ReleaseReason>(reason))),
+          pool.released_bytes[reason]);
+    }
+  }
   MetricSheet::Family fallbacks = sheet.counter(
       "page_fallbacks_total", "Pages of one size that could not be had, and what was got instead.");
   for (const PoolStatistics& pool : pools) {

@@ -11,8 +11,7 @@
 namespace zeropool::daemon {
 namespace {
 
-constexpr std::uint64_t kFirstBytes = 4 * kMiB;  // of a ring, at most
-constexpr std::uint64_t kFirstPart = 8;          // of the pool's limit, in all
+constexpr std::uint64_t kFirstPart = 8;  // of the pool's limit, in all
 constexpr std::uint32_t kFirstThreads = 64;
 constexpr std::uint32_t kFirstOrders = 256;
 constexpr std::uint32_t kFirstShares = 64;
@@ -210,6 +209,7 @@ void PoolMemory::State::write_policy(const PoolConfig& config, std::uint64_t lim
   header.lease_ns.store(static_cast<std::uint64_t>(config.handoff_lease.count()), kPlain);
   header.client_quota_bytes.store(config.client_quota_bytes.value_or(0), kPlain);
   watermarks = watermarks_of(config, limit_bytes);
+  release = config.release;
   for (std::uint32_t r = 0; r < rings.size(); ++r) {
     const lib::RingPlan& from = plan.rings[r];
     const std::uint64_t magazines =
@@ -273,8 +273,15 @@ std::unique_ptr<PoolMemory> PoolMemory::create(const PoolConfig& config,
   for (std::size_t a = 0; a < shape.arenas.size(); ++a) {
     for (std::string refusal; !choice.is_last(a);
          choice.next(a, config.name, shape.arenas[a].node, refusal)) {
-      refusal =
-          why_not_page_size(choice.of(a), shape.arenas[a].node, first_bytes, services.commits);
+      // A page for a moment: it is committed, so it counts.
+      const std::uint64_t probe = lib::page_bytes(page_kind_of(choice.of(a)));
+      if (services.budget.borrow(probe)) {
+        refusal =
+            why_not_page_size(choice.of(a), shape.arenas[a].node, first_bytes, services.commits);
+        services.budget.refund_overhead(probe);
+      } else {
+        refusal = "the budget has no room for one more";
+      }
       if (refusal.empty()) break;
     }
   }

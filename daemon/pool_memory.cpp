@@ -36,11 +36,22 @@ void PoolMemory::on_published(std::function<void(std::uint32_t)> callback) {
 }
 
 GrowOutcome PoolMemory::grow(std::uint32_t ring, std::uint64_t slots) {
+  if (ring < ring_count()) state_->note_growth(ring, slots, State::Clock::now());
   return state_->grow(ring, slots, std::numeric_limits<std::uint64_t>::max());
 }
 void PoolMemory::top_up() { state_->top_up(); }
-TrimReport PoolMemory::trim(std::uint64_t wanted_bytes, std::uint32_t except_ring) {
-  return wanted_bytes == 0 ? TrimReport{} : state_->trim(wanted_bytes, except_ring);
+TrimReport PoolMemory::trim(std::uint64_t wanted_bytes, std::uint32_t except_ring,
+                            ReleaseReason reason) {
+  return wanted_bytes == 0 ? TrimReport{} : state_->trim(wanted_bytes, except_ring, reason);
+}
+IdleLook PoolMemory::release_idle(std::uint64_t most_bytes, bool clients_attached,
+                                  std::chrono::steady_clock::time_point now) {
+  return state_->release_idle(most_bytes, clients_attached, now);
+}
+bool PoolMemory::above_floor() const { return state_->above_floor(); }
+const ReleaseConfig& PoolMemory::release_config() const { return state_->release; }
+void PoolMemory::no_top_up_before(std::chrono::steady_clock::time_point then) {
+  state_->no_top_up_before = then;
 }
 
 StrayReport PoolMemory::punch_strays(std::uint64_t now_ns, std::uint64_t deadline_ns) {
@@ -86,6 +97,7 @@ std::uint64_t PoolMemory::cold_slots_estimate(std::uint32_t ring) const {
 }
 std::uint64_t PoolMemory::trims() const { return state_->trims; }
 std::uint64_t PoolMemory::trimmed_bytes() const { return state_->trimmed_bytes; }
+const ReleasedBytes& PoolMemory::released_bytes() const { return state_->released_bytes; }
 std::uint64_t PoolMemory::page_fallbacks(PageSize from, PageSize to) const {
   const auto found = state_->page_fallbacks.find({from, to});
   return found == state_->page_fallbacks.end() ? 0 : found->second;

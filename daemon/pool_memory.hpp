@@ -13,7 +13,9 @@
 //   P3  An extent, or a page of one, is punched only while the daemon holds every slot that touches it.
 // Crash safety: the ledger holds the state of every extent; see ledger.hpp.
 
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -65,6 +67,24 @@ struct TableCounts {
 struct TrimReport {
   std::uint64_t extents = 0;
   std::uint64_t bytes = 0;
+};
+
+// Why committed memory goes back.
+enum class ReleaseReason : std::size_t {
+  kOrder,     // an order waits for memory, and the budget or a limit is spent
+  kIdle,      // nobody has needed it for a while
+  kPressure,  // the system is short of memory
+  kShrink,    // more is committed than the budget or a limit allows, since a reload or a restart
+  kCommand,   // zeropoolctl trim
+};
+inline constexpr std::size_t kReleaseReasons = 5;
+using ReleasedBytes = std::array<std::uint64_t, kReleaseReasons>;
+
+// By release_idle().
+struct IdleLook {
+  TrimReport released;
+  bool more = false;   // can be released, in the next turn
+  bool later = false;  // could be, once it has been idle for as long as the window is
 };
 
 // [begin, end)
@@ -127,7 +147,18 @@ class PoolMemory {
   // Releases extents whose slots all lie in the ring, of every ring but `except_ring` (lib::kNone:
   // none). A
   // bounded piece of work: to release all that can be, call it until it reports none.
-  TrimReport trim(std::uint64_t wanted_bytes, std::uint32_t except_ring);
+  // For pressure only cold extents on ordinary pages: hugepages would go back to their own pool, and help nobody.
+  TrimReport trim(std::uint64_t wanted_bytes, std::uint32_t except_ring,
+                  ReleaseReason reason = ReleaseReason::kOrder);
+  // Releases what no class has needed within its window, never what is reserved: at most about `most_bytes` a call.
+  // To be called some eight times a window while clients are attached (demand_window.hpp).
+  IdleLook release_idle(std::uint64_t most_bytes, bool clients_attached,
+                        std::chrono::steady_clock::time_point now);
+  // More is committed than what release_idle() leaves a pool that nobody uses.
+  bool above_floor() const;
+  const ReleaseConfig& release_config() const;
+  // No growth ahead of demand till then.
+  void no_top_up_before(std::chrono::steady_clock::time_point then);
 
   // Looks where some pages of up to `extents` extents lie, others at each call. Nothing on a machine of one node.
   void verify_placement(std::uint32_t extents);
@@ -156,6 +187,7 @@ class PoolMemory {
   std::uint64_t cold_slots_estimate(std::uint32_t ring) const;
   std::uint64_t trims() const;
   std::uint64_t trimmed_bytes() const;
+  const ReleasedBytes& released_bytes() const;  // their sum is trimmed_bytes()
   std::uint64_t page_fallbacks(PageSize from, PageSize to) const;
   std::uint32_t ledger_index() const;  // LedgerClient::pool
   const std::vector<std::string>& notes()

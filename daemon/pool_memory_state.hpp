@@ -9,6 +9,7 @@
 //   trim.cpp          slots out of the ring, extents out
 //   quarantine.cpp    slots that the kernel may still write: their pages replaced
 //   watermarks.cpp    ahead of demand
+//   idle_release.cpp  what nobody has needed for a while
 //   verify_placement.cpp  on which node pages really lie
 //   strays.cpp        pages that nobody committed
 //
@@ -28,6 +29,7 @@
 #include <map>
 #include <utility>
 
+#include "daemon/demand_window.hpp"
 #include "daemon/extents.hpp"
 #include "daemon/pool_memory.hpp"
 #include "daemon/pool_shape.hpp"
@@ -74,6 +76,15 @@ struct Quarantine {
   std::chrono::steady_clock::time_point retry_at{};
 };
 
+// What a ring was released of by itself, and may be (idle_release.cpp).
+struct IdleRelease {
+  DemandWindow demand;  // in slots
+  std::chrono::steady_clock::time_point not_before{};
+  std::chrono::steady_clock::time_point released_at{};
+  std::uint32_t regrets = 0;    // times that it grew again soon
+  std::uint32_t fruitless = 0;  // looks one after the other that could release nothing
+};
+
 // Whole pages of a region, and the slots that touch them.
 struct PageBlock {
   SlotRange slots;          // from the first to the last quarantined one
@@ -101,6 +112,10 @@ struct RingState {
   std::vector<std::uint32_t>
       unpunched;  // extents in state punching: the kernel refused, they stay charged
   bool demanded = false;
+  IdleRelease idle;
+  // A look for idle extents that found none is not made again at once, but by a command: it costs a look at every
+  // magazine, and may be asked for at every put while orders wait.
+  std::chrono::steady_clock::time_point no_look_before{};
 };
 
 // Where the search for strays stands in a segment.
@@ -127,7 +142,11 @@ struct ArenaState {
   std::uint64_t forget_misplaced(std::uint64_t number);
 };
 
+inline constexpr std::uint64_t kFirstBytes = 4 * kMiB;  // of a ring at start, at most
+
 struct PoolMemory::State {
+  using Clock = std::chrono::steady_clock;
+
   explicit State(MemoryServices from) : services(std::move(from)) {}
   ~State();
   State(const State&) = delete;
@@ -181,7 +200,10 @@ struct PoolMemory::State {
   void put_in_ring(std::uint32_t ring, const std::vector<std::uint32_t>& slots);
 
   // trim.cpp
-  TrimReport trim(std::uint64_t wanted_bytes, std::uint32_t except_ring);
+  TrimReport trim(std::uint64_t wanted_bytes, std::uint32_t except_ring, ReleaseReason reason);
+  std::uint64_t most_released(std::uint32_t except_ring, ReleaseReason reason) const;
+  bool is_trimmed_for(std::uint32_t ring, ReleaseReason reason) const;
+  void count_release(const TrimReport& report, ReleaseReason reason);
   void trim_ring(std::uint32_t ring, std::uint64_t wanted_bytes, TrimReport& report);
   std::vector<std::uint32_t> idle_extents(std::uint32_t ring, std::uint64_t most) const;
   std::vector<bool> slots_in_use(std::uint32_t ring) const;
@@ -221,6 +243,14 @@ struct PoolMemory::State {
   std::uint64_t free_slots(std::uint32_t ring) const;
   std::uint64_t cold_slots(std::uint32_t ring) const;
 
+  // idle_release.cpp
+  IdleLook release_idle(std::uint64_t most_bytes, bool clients_attached, Clock::time_point now);
+  void note_growth(std::uint32_t ring, std::uint64_t slots, Clock::time_point now);
+  std::uint64_t used_slots(std::uint32_t ring) const;
+  std::uint64_t floor_bytes(std::uint32_t ring) const;
+  std::uint64_t surplus_bytes(std::uint32_t ring) const;
+  bool above_floor() const;
+
   // strays.cpp
   void punch_strays(std::uint64_t now_ns, std::uint64_t deadline_ns, StrayReport& report);
   struct Segment;
@@ -254,6 +284,10 @@ struct PoolMemory::State {
   std::vector<StraySearch> stray_searches;  // one a data segment, then the control segment's
   std::uint64_t trims = 0;
   std::uint64_t trimmed_bytes = 0;
+  ReleasedBytes released_bytes{};
+  ReleaseConfig release;
+  bool looked_with_clients = true;       // at the last release_idle()
+  Clock::time_point no_top_up_before{};  // the system is short of memory
   std::map<std::pair<PageSize, PageSize>, std::uint64_t> page_fallbacks;
   std::uint32_t verify_ring = 0;  // what verify_some looks at next
   std::uint32_t verify_next = 0;

@@ -61,6 +61,7 @@ PoolStatistics collect_pool_statistics(const Pool& pool, Budget& budget) {
   if (pool.orders) statistics.orders_waiting = pool.orders->waiting();
   statistics.trims = memory.trims();
   statistics.trimmed_bytes = memory.trimmed_bytes();
+  statistics.released_bytes = memory.released_bytes();
   add_page_fallbacks(memory, statistics);
   for (std::uint32_t number = 0; number < plan.shape.arenas.size(); ++number) {
     const lib::PoolShape::Arena& arena = plan.shape.arenas[number];

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "daemon/pool.hpp"
+#include "daemon/release_watch.hpp"
 #include "zeropool/lib/thread_record.hpp"
 
 namespace zeropool::daemon {
@@ -61,6 +62,7 @@ struct PoolStatistics {
   std::uint64_t orphaned_puts = 0;
   std::uint64_t trims = 0;
   std::uint64_t trimmed_bytes = 0;
+  ReleasedBytes released_bytes{};
   std::map<std::pair<PageSize, PageSize>, std::uint64_t> page_fallbacks;
   std::vector<ArenaStatistics> arenas;
   std::vector<RingStatistics> rings;
@@ -76,6 +78,7 @@ struct DaemonStatistics {
   bool last_reload_successful = true;
   std::uint64_t last_reload_unix_seconds = 0;
   std::map<std::string, std::uint64_t> rejections;  // attaches refused, by error name
+  ReleaseStatistics release;
   std::vector<PoolStatistics> pools;
 };
 

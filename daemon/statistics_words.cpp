@@ -47,4 +47,25 @@ const char* failure_word(std::uint32_t reason) {
   return "other";
 }
 
+const char* release_word(ReleaseReason reason) {
+  switch (reason) {
+    case ReleaseReason::kOrder: return "order";
+    case ReleaseReason::kIdle: return "idle";
+    case ReleaseReason::kPressure: return "pressure";
+    case ReleaseReason::kShrink: return "shrink";
+    case ReleaseReason::kCommand: return "command";
+  }
+  return "command";
+}
+
+const char* pressure_word(PressureSource source) {
+  switch (source) {
+    case PressureSource::kStall: return "stall";
+    case PressureSource::kCgroup: return "cgroup_stall";
+    case PressureSource::kHigh: return "memory_high";
+    case PressureSource::kMax: return "memory_max";
+  }
+  return "stall";
+}
+
 }  // namespace zeropool::daemon

@@ -7,6 +7,8 @@
 
 #include "daemon/config.hpp"
 #include "daemon/pool.hpp"
+#include "daemon/pool_memory.hpp"
+#include "daemon/pressure_watch.hpp"
 #include "zeropool/lib/control_header.hpp"
 
 namespace zeropool::daemon {
@@ -15,5 +17,8 @@ const char* page_size_word(PageSize size);  // as in the configuration: 1GiB, 2M
 const char* page_size_word(lib::PageKind kind);
 const char* steal_word(StealReason reason);
 const char* failure_word(std::uint32_t reason);  // of a lib::FailureReason; "other" beyond them
+
+const char* release_word(ReleaseReason reason);
+const char* pressure_word(PressureSource source);
 
 }  // namespace zeropool::daemon

@@ -13,6 +13,7 @@
 // daemon has.
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "daemon/pool_memory_state.hpp"
@@ -24,10 +25,31 @@ namespace {
 
 constexpr auto kPlain = std::memory_order_relaxed;
 constexpr std::uint64_t kMostExtents = 128;  // of one call: the loop must not stand still
+constexpr int kRestAfterLook = 4;            // times what a look that found nothing took
 
 }  // namespace
 
-TrimReport PoolMemory::State::trim(std::uint64_t wanted_bytes, std::uint32_t except_ring) {
+bool PoolMemory::State::is_trimmed_for(std::uint32_t ring, ReleaseReason reason) const {
+  if (reason == ReleaseReason::kOrder) return Clock::now() >= rings[ring].no_look_before;
+  if (reason != ReleaseReason::kPressure) return true;
+  const lib::PageKind kind = plan.shape.arenas[plan.rings[ring].arena].page_kind;
+  return kind == lib::PageKind::kSmall4KiB || kind == lib::PageKind::kTransparent;
+}
+
+// For the system, and for orders of other pools, no reservation is touched: it would be of no use to them. A smaller
+// budget or limit may take the rest of an extent of it, which the pool can have back.
+std::uint64_t PoolMemory::State::most_released(std::uint32_t except_ring,
+                                               ReleaseReason reason) const {
+  const bool of_another = reason == ReleaseReason::kOrder && except_ring == lib::kNone;
+  if (!of_another && reason != ReleaseReason::kPressure) {
+    return std::numeric_limits<std::uint64_t>::max();
+  }
+  const PoolAccount books = services.budget.snapshot(*account);
+  return books.committed_bytes - std::min(books.committed_bytes, books.reserved_bytes);
+}
+
+TrimReport PoolMemory::State::trim(std::uint64_t wanted_bytes, std::uint32_t except_ring,
+                                   ReleaseReason reason) {
   TrimReport report;
   for (std::uint32_t ring = 0; ring < rings.size(); ++ring) punch_again(ring);
   std::vector<std::uint32_t> order(rings.size());
@@ -37,14 +59,32 @@ TrimReport PoolMemory::State::trim(std::uint64_t wanted_bytes, std::uint32_t exc
     cold[ring] = cold_slots(ring) * plan.rings[ring].class_bytes;
   std::stable_sort(order.begin(), order.end(),
                    [&](std::uint32_t a, std::uint32_t b) { return cold[a] > cold[b]; });
+  const std::uint64_t most = most_released(except_ring, reason);
   for (const std::uint32_t ring : order) {
-    if (ring == except_ring) continue;
+    if (ring == except_ring || !is_trimmed_for(ring, reason)) continue;
     if (report.bytes >= wanted_bytes || report.extents >= kMostExtents) break;
-    trim_ring(ring, wanted_bytes - report.bytes, report);
+    std::uint64_t wanted = wanted_bytes - report.bytes;
+    if (reason == ReleaseReason::kPressure) wanted = std::min(wanted, cold[ring]);
+    // Whole extents are released: as many as it takes, but none too many.
+    const std::uint64_t extent = plan.rings[ring].extent_bytes;
+    wanted = std::min(wanted, (most - report.bytes) / extent * extent);
+    if (wanted == 0) continue;
+    const std::uint64_t before = report.extents;
+    const Clock::time_point begin = Clock::now();
+    trim_ring(ring, wanted, report);
+    if (report.extents == before) {
+      const Clock::time_point end = Clock::now();
+      rings[ring].no_look_before = end + (end - begin) * kRestAfterLook;
+    }
   }
-  if (report.extents > 0) ++trims;
-  trimmed_bytes += report.bytes;
+  count_release(report, reason);
   return report;
+}
+
+void PoolMemory::State::count_release(const TrimReport& report, ReleaseReason reason) {
+  trims += report.extents;
+  trimmed_bytes += report.bytes;
+  released_bytes[static_cast<std::size_t>(reason)] += report.bytes;
 }
 
 void PoolMemory::State::trim_ring(std::uint32_t ring, std::uint64_t wanted_bytes,
@@ -183,6 +223,11 @@ void PoolMemory::State::withdraw_from(std::uint32_t ring, std::uint32_t cell,
   const lib::SharedRingView& seen = shared.view();
   const lib::OwnerWord me = lib::OwnerWord::daemon();
   if (!shared.try_claim(cell, me)) return;
+  // Claimed by its number, not by its hints: those would speak of free slots that are not there.
+  lib::HintBitmap<std::atomic> cold = seen.cold;
+  lib::HintBitmap<std::atomic> partial = seen.partial;
+  cold.clear(cell);
+  partial.clear(cell);
   const std::uint64_t absent = lib::Mark::holder_bits(lib::SlotState::kAbsent, 0);
   std::vector<std::uint32_t> others;
   for (std::uint32_t i = 0; i < lib::kMaxMagazineSlots; ++i) {

@@ -18,7 +18,8 @@ constexpr std::uint64_t kSpeculativePart = 4;
 void PoolMemory::State::top_up() {
   step_tables();
   view.header().rings_low.exchange(0, std::memory_order_acq_rel);
-  std::uint64_t allowance = services.budget.available(*account) / kSpeculativePart;
+  const bool paused = Clock::now() < no_top_up_before;
+  std::uint64_t allowance = paused ? 0 : services.budget.available(*account) / kSpeculativePart;
   for (std::uint32_t ring = 0; ring < rings.size(); ++ring) {
     RingState& state = rings[ring];
     punch_again(ring);

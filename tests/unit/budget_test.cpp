@@ -92,3 +92,52 @@ TEST_CASE("threads that charge and refund at once never exceed the budget") {
   for (std::thread& thread : threads) thread.join();
   CHECK(budget.committed() == 0);
 }
+
+TEST_CASE("what is promised to pools that are still to be opened is left alone") {
+  Budget budget(100);
+  budget.promise("a", 0);
+  budget.promise("b", 70);
+  CHECK(budget.charge_overhead(10));
+  CHECK_FALSE(budget.charge_overhead(21));
+  PoolAccount& a = budget.open_account("a", 0, 100);
+  CHECK(budget.available(a) == 20);
+  PoolAccount& b = budget.open_account("b", 70, 100);
+  CHECK(budget.available(a) == 20);
+  CHECK(budget.charge(b, 70) == ChargeOutcome::kCharged);
+  CHECK(budget.available(a) == 20);
+  budget.promise("gone", 20);
+  CHECK(budget.available(a) == 0);
+  budget.forget_promises();
+  CHECK(budget.available(a) == 20);
+}
+
+TEST_CASE("excess is what has to go before budget and reservations fit again") {
+  Budget budget(100);
+  PoolAccount& a = budget.open_account("a", 30, 100);
+  PoolAccount& b = budget.open_account("b", 0, 100);
+  CHECK(budget.charge(b, 70) == ChargeOutcome::kCharged);
+  CHECK(budget.excess() == 0);
+  budget.set_limits(a, 40, 100);
+  CHECK(budget.excess() == 10);  // not to be had by a now
+  budget.set_budget(50);
+  CHECK(budget.excess() == 60);
+  budget.refund(b, 60);
+  CHECK(budget.excess() == 0);
+  budget.adopt(a, 80);
+  CHECK(budget.excess() == 40);
+  const std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
+  budget.set_limits(a, most, most);
+  CHECK(budget.excess() > 0);  // and no wrap-around
+}
+
+TEST_CASE("what is borrowed for a moment counts, whatever is promised") {
+  Budget budget(100);
+  PoolAccount& a = budget.open_account("a", 100, 100);
+  CHECK(budget.borrow(60));
+  CHECK_FALSE(budget.borrow(41));
+  CHECK(budget.committed() == 60);
+  CHECK(budget.overhead() == 60);
+  CHECK(budget.charge(a, 41) == ChargeOutcome::kBudgetSpent);
+  budget.refund_overhead(60);
+  CHECK(budget.charge(a, 100) == ChargeOutcome::kCharged);
+}

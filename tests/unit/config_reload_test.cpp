@@ -41,6 +41,7 @@ pools:
     a.limit_bytes = 6 * kGiB;
     a.client_quota_bytes = kGiB;
     a.watermarks = {kMiB, 2 * kMiB};
+    a.release = {1min, 2 * kMiB};
     a.thread_cache_bytes = kMiB;
     a.thread_cache_idle = 1min;
     a.wait = {1s, 5};
@@ -50,11 +51,12 @@ pools:
     const ReloadPlan plan = reload_diff(running, wanted);
     CHECK(plan.refused.empty());
     CHECK(plan.effective == wanted);
-    CHECK(plan.applied.size() == 15);
+    CHECK(plan.applied.size() == 17);
     for (const char* line :
          {"budget: 8GiB -> 16GiB", "log.level: info -> debug", "limits.pending_attaches: 64 -> 5",
           "pools.a.reserved: 1GiB -> 5GiB", "pools.a.limit: 4GiB -> 6GiB",
           "pools.a.client_quota: default -> 1GiB", "pools.a.watermarks.high: default -> 2MiB",
+          "pools.a.release.window: 30s -> 1m", "pools.a.release.rate: 1GiB -> 2MiB",
           "pools.a.thread_cache: 4MiB -> 1MiB", "pools.a.thread_cache_idle: 10s -> 1m",
           "pools.a.wait.timeout: 5s -> 1s", "pools.a.handoff.lease: 1m -> 2m",
           "pools.a.scrub: on_user_change -> never",

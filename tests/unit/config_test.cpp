@@ -126,6 +126,7 @@ pools:
     hot_set: 8MiB
     pages: {size: [thp]}
     watermarks: {low: 64MiB, high: 256MiB}
+    release: {window: 2m, rate: 256MiB}
     wait: {timeout: 50ms, orders: 65535}
     handoff: {lease: 1.5s}
     scrub: always
@@ -153,6 +154,7 @@ pools:
     frames.hot_set_bytes = 8 * kMiB;
     frames.page_sizes = {PageSize::kThp};
     frames.watermarks = {64 * kMiB, 256 * kMiB};
+    frames.release = {2min, 256 * kMiB};
     frames.wait = {50ms, 65535};
     frames.handoff_lease = 1500ms;
     frames.scrub = Scrub::kAlways;
@@ -177,7 +179,7 @@ pools:
     check_refused("pools:\n  a:\n    wait: {timeuot: 1s}\n", 3, 12, "pools.a.wait.timeuot",
                   {"did you mean 'timeout'?"});
     check_refused("pages: {sizes: [thp]}", 1, 9, "pages.sizes", {"'size'?"});
-    for (const char* section : {"watermarks", "handoff", "access", "pages", "wait"}) {
+    for (const char* section : {"watermarks", "release", "handoff", "access", "pages", "wait"}) {
       check_pool_refused(std::string(section) + ": {zzzzzzzz: 1}",
                          std::string(section) + ".zzzzzzzz", {"unknown key", "allowed here: "});
     }
@@ -343,6 +345,13 @@ pools:
     check_pool_refused("reserved: 2GiB, limit_max: 1GiB", "reserved", {"limit_max 1GiB"});
     check_pool_refused("limit: 2GiB, limit_max: 1GiB", "limit", {"limit_max 1GiB"});
     CHECK(parsed_pool("reserved: 1GiB, limit: 1GiB, limit_max: 1GiB").limit_bytes == kGiB);
+  }
+
+  TEST_CASE("memory goes back by itself after a while, or never") {
+    check_pool_refused("release: {window: 25h}", "release.window", {"24h"});
+    check_pool_refused("release: {rate: 1KiB}", "release.rate", {"1MiB"});
+    CHECK(parsed_pool("release: {window: 0s}").release.window == 0s);
+    CHECK(parsed_pool("reserved: 0").release == ReleaseConfig{});
   }
 
   TEST_CASE("the low watermark is at most the high one") {

@@ -88,6 +88,18 @@ class HintBitmap {
     return (words_[cell / 64].load(std::memory_order_relaxed) >> (cell % 64) & 1) != 0;
   }
 
+  // Calls `visit` with each number below `cells` whose bit is set.
+  template <typename Visit>
+  void for_each(std::uint32_t cells, Visit visit) const {
+    for (std::uint32_t word = 0; word < (cells + 63) / 64 && word < word_count_; ++word) {
+      for (std::uint64_t bits = words_[word].load(std::memory_order_relaxed); bits != 0;
+           bits &= bits - 1) {
+        const std::uint32_t cell = word * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
+        if (cell < cells) visit(cell);
+      }
+    }
+  }
+
   // How many bits are set among the first `cells`; for watermarks and metrics.
   std::uint32_t count_estimate(std::uint32_t cells) const noexcept {
     std::uint32_t total = 0;
