@@ -125,7 +125,9 @@ bool PoolService::look_before_sleep() {
   std::atomic_thread_fence(std::memory_order_seq_cst);  // B1
   const bool found = pool_.orders->look();
   const bool wishes = wishes_raised();
-  if (!found && !wishes) return false;
+  // What was put since the last serve has rung no bell: its client saw a daemon that was awake.
+  const bool answered = pool_.orders->serve_from_rings();
+  if (!found && !wishes && !answered) return false;
   header.sleeping.store(0, kRelaxed);
   serve();
   return true;
