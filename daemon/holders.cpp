@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "daemon/logging.hpp"
+#include "zeropool/lib/client_charge.hpp"
 
 namespace zeropool::daemon {
 namespace {
@@ -23,7 +24,13 @@ std::vector<ClientHolding> holdings(const Pool& pool) {
   result.reserve(pool.clients.size());
   for (const ClientInfo& client : pool.clients) {
     place[client.id] = result.size();
-    result.push_back(ClientHolding{client.id, 0, 0, 0});
+    ClientHolding holding;
+    holding.id = client.id;
+    holding.charged_bytes =
+        lib::SharedClientCharge(pool.memory->view().client(client.record).charged_bytes,
+                                pool.memory->header().client_quota_bytes)
+            .bytes();
+    result.push_back(holding);
   }
   const PoolMemory& memory = *pool.memory;
   for (std::uint32_t r = 0; r < memory.ring_count(); ++r) {
