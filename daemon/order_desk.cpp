@@ -219,7 +219,7 @@ OrderDesk::Attempt OrderDesk::attempt(Order& order, bool may_grow, std::uint64_t
 OrderDesk::Attempt OrderDesk::attempt_within_quota(Order& order, bool may_grow,
                                                    std::uint64_t now) {
   // No memory was to be had a moment ago: what others give back meanwhile comes by the ring.
-  if (order.starved && now < order.next_growth_ns) may_grow = false;
+  if (order.starved && starving_ && now < next_growth_ns_) may_grow = false;
   // Two rounds: growing from memory that is there already may publish at once.
   for (int round = 0; round < 2; ++round) {
     OrderClaim claim(*pool_.memory);
@@ -247,7 +247,7 @@ OrderDesk::Attempt OrderDesk::attempt_within_quota(Order& order, bool may_grow,
     if (!may_grow || round == 1) return order.starved ? Attempt::kStarves : Attempt::kWaits;
     order.starved = !coming;
     if (order.starved) {
-      order.next_growth_ns = now + kGrowthEveryNs;
+      next_growth_ns_ = now + kGrowthEveryNs;
       press(order);
     }
   }

@@ -24,7 +24,6 @@ struct Order {
   std::uint32_t missing = 0;         // those of which there was not enough once
   bool starved = false;              // no memory could be had for it, or for one before it
   std::uint64_t arrival = 0;         // grows with each order (OrderQueue)
-  std::uint64_t next_growth_ns = 0;  // no earlier try to have memory for it
   std::uint64_t over_quota_ns = 0;   // since when it does not fit its client's quota; 0: it fits
   std::vector<lib::OrderItem> items;
 };

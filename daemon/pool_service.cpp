@@ -142,11 +142,13 @@ bool PoolService::wishes_raised() const {
 void PoolService::awake() { pool_.memory->header().sleeping.store(0, kRelaxed); }
 
 void PoolService::answer_doorbell() {
+  // Who waits comes first. A bell that is rung meanwhile is read below: what it was about, the look before the next
+  // sleep finds (B1).
+  pool_.orders->look();
+  serve();
   std::uint64_t rings = 0;
   // Never more often than it was written: clients may write all the time.
   [[maybe_unused]] const ssize_t got = ::read(doorbell_.get(), &rings, sizeof(rings));
-  pool_.orders->look();
-  serve();
 }
 
 void PoolService::serve() {
