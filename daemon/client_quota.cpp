@@ -32,8 +32,7 @@ bool ClientQuota::fits(const ClientInfo& client, std::uint64_t bytes) {
   return bytes <= quota() && has <= quota() - bytes;
 }
 
-QuotaVerdict ClientQuota::ask(const ClientInfo& client, std::uint64_t bytes,
-                              std::uint64_t now_ns) {
+QuotaVerdict ClientQuota::ask(const ClientInfo& client, std::uint64_t bytes, std::uint64_t now_ns) {
   if (!set()) return QuotaVerdict::kFits;
   if (bytes > quota()) return QuotaVerdict::kOver;
   const bool stale = counted_ns_ == 0 || now_ns - counted_ns_ >= kStaleNs;
@@ -77,9 +76,8 @@ void ClientQuota::count(std::uint64_t now_ns) {
     Account& account = accounts[client.id];
     account.held_bytes = counted[i].held_bytes;
     account.cached_bytes = counted[i].cached_bytes;
-    account.wrong_by =
-        correct(client, before[i], account.held_bytes + account.cached_bytes,
-                accounts_.contains(client.id) ? accounts_[client.id].wrong_by : 0);
+    account.wrong_by = correct(client, before[i], account.held_bytes + account.cached_bytes,
+                               accounts_.contains(client.id) ? accounts_[client.id].wrong_by : 0);
   }
   accounts_.swap(accounts);  // those of clients that are gone go with the old one
   counted_ns_ = now_ns;

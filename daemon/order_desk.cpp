@@ -216,8 +216,7 @@ OrderDesk::Attempt OrderDesk::attempt(Order& order, bool may_grow, std::uint64_t
   return attempt_within_quota(order, may_grow, now);
 }
 
-OrderDesk::Attempt OrderDesk::attempt_within_quota(Order& order, bool may_grow,
-                                                   std::uint64_t now) {
+OrderDesk::Attempt OrderDesk::attempt_within_quota(Order& order, bool may_grow, std::uint64_t now) {
   // No memory was to be had a moment ago: what others give back meanwhile comes by the ring.
   if (order.starved && starving_ && now < next_growth_ns_) may_grow = false;
   // Two rounds: growing from memory that is there already may publish at once.

@@ -98,7 +98,7 @@ class OrderDesk {
   ClientPressure quota_pressure_;
   QueueWords queue_words_;
   std::unordered_set<std::uint32_t> over_quota_;  // clients, in this serve
-  bool starving_ = false;  // no memory could be had for some order at the last serve
+  bool starving_ = false;             // no memory could be had for some order at the last serve
   std::uint64_t next_growth_ns_ = 0;  // while starving: no earlier try to have some
   std::uint64_t holders_at_ns_ = 0;
   bool serving_ = false;

@@ -53,7 +53,7 @@ class OrderQueue {
     bool operator>(const Deadline& other) const { return at_ns > other.at_ns; }
   };
 
-  std::map<std::uint32_t, Lane> lanes_;  // W1: by their classes
+  std::map<std::uint32_t, Lane> lanes_;                // W1: by their classes
   std::vector<std::optional<Lane::iterator>> places_;  // W2
   std::priority_queue<Deadline, std::vector<Deadline>, std::greater<>> deadlines_;
   std::size_t size_ = 0;

@@ -114,8 +114,7 @@ int Order::why_not(ErrorCode code) const noexcept {
     case ErrorCode::too_large:
       return fail(code, pool + ": so much at once is more than the pool's limit of " +
                             size_text(header.limit_bytes.load(std::memory_order_relaxed)));
-    case ErrorCode::quota_exceeded:
-      return refuse_over_quota(attachment_);
+    case ErrorCode::quota_exceeded: return refuse_over_quota(attachment_);
     default:
       return fail(code, pool + ": zeropoold refused the order (" + lib::error_name(code) + ")");
   }

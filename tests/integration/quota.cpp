@@ -190,7 +190,9 @@ TEST_CASE("what a client's other threads cache is asked for before it is refused
   busy.join();
 }
 
-TEST_CASE("a hand-off takes the charge with it, and an adopter without room leaves the handle to others") {
+TEST_CASE(
+    "a hand-off takes the charge with it, and an adopter without room leaves the handle to "
+    "others") {
   const DaemonProcess daemon(config());
   auto one = start_client(daemon);
   auto full = start_client(daemon);

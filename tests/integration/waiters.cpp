@@ -54,7 +54,8 @@ struct Outcome {
 // Threads that each get one buffer, put it and end. Threads of little stack: there are thousands.
 class Waiters {
  public:
-  Waiters(Pool pool, std::size_t count, std::chrono::milliseconds wait) : pool_(std::move(pool)), wait_(wait) {
+  Waiters(Pool pool, std::size_t count, std::chrono::milliseconds wait)
+      : pool_(std::move(pool)), wait_(wait) {
     pthread_attr_t attributes;
     ::pthread_attr_init(&attributes);
     ::pthread_attr_setstacksize(&attributes, kThreadStack);
@@ -187,7 +188,8 @@ TEST_CASE("ten thousand wait at once, and all are served") {
   scene.check_nothing_left();
 }
 
-TEST_CASE("ten thousand who wait for nothing are told at their deadline, and leave nothing behind") {
+TEST_CASE(
+    "ten thousand who wait for nothing are told at their deadline, and leave nothing behind") {
   Scene scene;
   auto processes = start_ten_thousand(scene.daemon, 8s);
   std::uint64_t told = 0;

@@ -104,9 +104,7 @@ struct Desk {
     machine.commits.finish();
     pool.orders->serve();
   }
-  void free_cell(std::uint32_t number) {
-    cell(number).word.store(word(number).freed().word);
-  }
+  void free_cell(std::uint32_t number) { cell(number).word.store(word(number).freed().word); }
   bool cancel(std::uint32_t number) {
     std::uint64_t posted = word(number).word;
     return cell(number).word.compare_exchange_strong(posted, OrderWord{posted}.freed().word);
@@ -263,7 +261,8 @@ TEST_CASE("an order of two classes holds up what wants one of them, and nothing 
   desk.check_nothing_left();
 }
 
-TEST_CASE("orders that are cancelled, or over, leave neither cell nor slot nor place in the queue") {
+TEST_CASE(
+    "orders that are cancelled, or over, leave neither cell nor slot nor place in the queue") {
   Desk desk(16);
   desk.take_everything(1);
   for (std::uint32_t n = 1; n <= 100; ++n) desk.post(n, 2, 1, 0, n * 10 * kMillisecond);

@@ -9,8 +9,8 @@ void bench_fairness(std::chrono::seconds time) {
   constexpr std::size_t kClients = 16;
   constexpr std::size_t kBuffers = 4;
   const auto figures = zeropool::testing::run_greedy_crowd(kClients, kBuffers, time);
-  std::printf("fairness, %zu greedy clients, %zu buffers, %lld s: %llu gets, %llu failed\n", kClients,
-              kBuffers, static_cast<long long>(time.count()),
+  std::printf("fairness, %zu greedy clients, %zu buffers, %lld s: %llu gets, %llu failed\n",
+              kClients, kBuffers, static_cast<long long>(time.count()),
               static_cast<unsigned long long>(figures.gets()),
               static_cast<unsigned long long>(figures.failed()));
   std::printf("     a client got %llu to %llu: %.1f %% apart (goal: 10 %%); longest wait %.1f ms\n",

@@ -185,10 +185,11 @@ class Orderer {
 // Another process that answers one eventfd by another.
 class Echo {
  public:
-  Echo() : there_(::eventfd(0, 0)), back_(::eventfd(0, 0)), child_([this](zeropool::testing::Link&) {
-      std::uint64_t value = 0;
-      while (::read(there_, &value, sizeof(value)) == sizeof(value)) ring(back_);
-    }) {}
+  Echo()
+      : there_(::eventfd(0, 0)), back_(::eventfd(0, 0)), child_([this](zeropool::testing::Link&) {
+          std::uint64_t value = 0;
+          while (::read(there_, &value, sizeof(value)) == sizeof(value)) ring(back_);
+        }) {}
   ~Echo() {
     child_.kill();
     ::close(there_);
@@ -241,7 +242,8 @@ void bench_grant() {
   const double order = at(orders, 0.5);
   const double wake = at(wakes, 0.5);
   std::printf(
-      "P9   order to grant, both asleep: median %.1f us (p90 %.1f); two eventfd wakes: %.1f us (p90 "
+      "P9   order to grant, both asleep: median %.1f us (p90 %.1f); two eventfd wakes: %.1f us "
+      "(p90 "
       "%.1f): %.2f (goal: 1.5)\n",
       order, at(orders, 0.9), wake, at(wakes, 0.9), order / wake);
 }

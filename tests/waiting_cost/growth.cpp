@@ -114,7 +114,8 @@ void bench_growth() {
     ours.push_back(pool_speed());
   }
   std::printf(
-      "P8   growth: a client gets %.0f MiB/s of new memory, fallocate alone brings %.0f: %.2f (goal: "
+      "P8   growth: a client gets %.0f MiB/s of new memory, fallocate alone brings %.0f: %.2f "
+      "(goal: "
       "0.9)\n",
       median(ours), median(raw), median(ours) / median(raw));
   const double half = median(raw) / 2;
@@ -122,13 +123,14 @@ void bench_growth() {
   std::uint64_t ordered = 0;
   for (int i = 0; i < kRounds; ++i) all.add(gets_at(half, ordered));
   std::printf(
-      "     get while demand grows at %.0f MiB/s: median %llu ns, p99 %llu, p99.9 %llu (goal: 5000), "
+      "     get while demand grows at %.0f MiB/s: median %llu ns, p99 %llu, p99.9 %llu (goal: "
+      "5000), "
       "max %llu (%llu gets, %llu of them ordered)\n",
       half, static_cast<unsigned long long>(all.quantile(0.5)),
       static_cast<unsigned long long>(all.quantile(0.99)),
       static_cast<unsigned long long>(all.quantile(0.999)),
-      static_cast<unsigned long long>(all.largest()),
-      static_cast<unsigned long long>(all.total()), static_cast<unsigned long long>(ordered));
+      static_cast<unsigned long long>(all.largest()), static_cast<unsigned long long>(all.total()),
+      static_cast<unsigned long long>(ordered));
 }
 
 }  // namespace zeropool_bench

@@ -40,8 +40,7 @@ CrowdMember be_greedy(Pool& pool, Clock::time_point end) {
       ++member.failed;
     }
     const auto waited = std::chrono::duration_cast<std::chrono::nanoseconds>(got - now).count();
-    member.longest_wait_ns =
-        std::max(member.longest_wait_ns, static_cast<std::uint64_t>(waited));
+    member.longest_wait_ns = std::max(member.longest_wait_ns, static_cast<std::uint64_t>(waited));
     buffer.reset();
     now = Clock::now();
   }
@@ -68,7 +67,9 @@ CrowdFigures run_greedy_crowd(std::size_t clients, std::size_t left,
   expect(static_cast<bool>(pool), pool.error().sentence);
   Survivor holder(*pool, kBytes);
   expect(holder.fill_pool() > left, "the budget is too small");
-  std::thread([&] { holder.put(left); }).join();  // a thread that ends keeps none of them in its cache
+  std::thread([&] {
+    holder.put(left);
+  }).join();  // a thread that ends keeps none of them in its cache
   for (auto& process : processes) process->link().signal();
   CrowdFigures figures;
   for (auto& process : processes) {

@@ -31,6 +31,7 @@ struct CrowdFigures {
 };
 
 // A daemon for it: a pool that this process takes, all but `left` of its 64 KiB buffers, for as long as the call takes.
-CrowdFigures run_greedy_crowd(std::size_t clients, std::size_t left, std::chrono::milliseconds time);
+CrowdFigures run_greedy_crowd(std::size_t clients, std::size_t left,
+                              std::chrono::milliseconds time);
 
 }  // namespace zeropool::testing
