@@ -15,10 +15,6 @@ constexpr std::uint64_t kCountPart = 20;
 constexpr std::uint64_t kLeastBetweenNs = 1'000'000;
 constexpr std::uint64_t kMostBetweenNs = 1'000'000'000;
 
-std::atomic<std::uint64_t>& charge_word(const Pool& pool, const ClientInfo& client) {
-  return pool.memory->view().client(client.record).charged_bytes;
-}
-
 }  // namespace
 
 lib::SharedClientCharge ClientQuota::charge_of(const ClientInfo& client) const {

@@ -18,6 +18,13 @@ std::uint64_t total(const ClientHolding& holding) {
 
 }  // namespace
 
+std::atomic<std::uint64_t>& charge_word(const Pool& pool, const ClientInfo& client) {
+  // A record that an adopted ledger names and the pool has not: charged nowhere.
+  static std::atomic<std::uint64_t> nowhere{0};
+  if (client.record >= pool.memory->plan().shape.client_capacity) return nowhere;
+  return pool.memory->view().client(client.record).charged_bytes;
+}
+
 std::vector<ClientHolding> holdings(const Pool& pool) {
   std::vector<ClientHolding> result;
   std::unordered_map<std::uint32_t, std::size_t> place;
@@ -27,8 +34,7 @@ std::vector<ClientHolding> holdings(const Pool& pool) {
     ClientHolding holding;
     holding.id = client.id;
     holding.charged_bytes =
-        lib::SharedClientCharge(pool.memory->view().client(client.record).charged_bytes,
-                                pool.memory->header().client_quota_bytes)
+        lib::SharedClientCharge(charge_word(pool, client), pool.memory->header().client_quota_bytes)
             .bytes();
     result.push_back(holding);
   }
