@@ -23,14 +23,19 @@ std::string render_clients(const nlohmann::json& document) {
                {"HELD"},
                {"CACHED"},
                {"IN TRANSIT"},
+               {"CHARGED"},
+               {"QUOTA"},
                {"", Align::kLeft}});
   for (const auto& client : list_at(document, "clients")) {
-    table.add({text_at(client, "pool"), std::to_string(number_at(client, "pid")),
-               std::to_string(number_at(client, "uid")), text_at(client, "name"),
-               human_duration(number_at(client, "attached_seconds")),
-               human_size(number_at(client, "held_bytes")),
-               human_size(number_at(client, "cached_bytes")),
-               human_size(number_at(client, "in_transit_bytes")), remarks_on(client)});
+    table.add(
+        {text_at(client, "pool"), std::to_string(number_at(client, "pid")),
+         std::to_string(number_at(client, "uid")), text_at(client, "name"),
+         human_duration(number_at(client, "attached_seconds")),
+         human_size(number_at(client, "held_bytes")), human_size(number_at(client, "cached_bytes")),
+         human_size(number_at(client, "in_transit_bytes")),
+         human_size(number_at(client, "charged_bytes")),
+         number_at(client, "quota_bytes") == 0 ? "-" : human_size(number_at(client, "quota_bytes")),
+         remarks_on(client)});
   }
   return table.empty() ? "no clients are attached\n" : table.text();
 }

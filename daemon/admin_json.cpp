@@ -204,7 +204,9 @@ json clients_document(const DaemonStatistics& statistics,
                          {"direct_io", client.direct_io},
                          {"held_bytes", holding.held_bytes},
                          {"cached_bytes", holding.cached_bytes},
-                         {"in_transit_bytes", holding.in_transit_bytes}});
+                         {"in_transit_bytes", holding.in_transit_bytes},
+                         {"charged_bytes", holding.charged_bytes},
+                         {"quota_bytes", pool.client_quota_bytes}});
     }
   }
   return {{"clients", std::move(clients)}};

@@ -50,9 +50,6 @@ void say_what_has_no_effect(const PoolConfig& pool) {
     spdlog::info("pool '{}': scrub has no effect yet: a buffer shows what its last holder wrote",
                  pool.name);
   }
-  if (pool.client_quota_bytes) {
-    spdlog::warn("pool '{}': client_quota has no effect yet", pool.name);
-  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "daemon/logging.hpp"
+#include "zeropool/lib/client_charge.hpp"
 
 namespace zeropool::daemon {
 namespace {
@@ -17,13 +18,25 @@ std::uint64_t total(const ClientHolding& holding) {
 
 }  // namespace
 
+std::atomic<std::uint64_t>& charge_word(const Pool& pool, const ClientInfo& client) {
+  // A record that an adopted ledger names and the pool has not: charged nowhere.
+  static std::atomic<std::uint64_t> nowhere{0};
+  if (client.record >= pool.memory->plan().shape.client_capacity) return nowhere;
+  return pool.memory->view().client(client.record).charged_bytes;
+}
+
 std::vector<ClientHolding> holdings(const Pool& pool) {
   std::vector<ClientHolding> result;
   std::unordered_map<std::uint32_t, std::size_t> place;
   result.reserve(pool.clients.size());
   for (const ClientInfo& client : pool.clients) {
     place[client.id] = result.size();
-    result.push_back(ClientHolding{client.id, 0, 0, 0});
+    ClientHolding holding;
+    holding.id = client.id;
+    holding.charged_bytes =
+        lib::SharedClientCharge(charge_word(pool, client), pool.memory->header().client_quota_bytes)
+            .bytes();
+    result.push_back(holding);
   }
   const PoolMemory& memory = *pool.memory;
   for (std::uint32_t r = 0; r < memory.ring_count(); ++r) {

@@ -28,6 +28,7 @@ std::uint64_t OrderClaim::take(std::uint32_t ring, std::uint64_t wanted, bool ex
       continue;
     }
     taken_.push_back({ring, cell, kDaemon});
+    bytes_ += count * memory_.plan().rings[ring].class_bytes;
     got += count;
   }
   return got;

@@ -29,6 +29,8 @@ class OrderClaim {
   void give_back();
 
   std::uint64_t repairs() const { return repairs_; }
+  // What all taken magazines hold.
+  std::uint64_t bytes() const { return bytes_; }
 
  private:
   struct Taken {
@@ -40,6 +42,7 @@ class OrderClaim {
 
   const PoolMemory& memory_;
   std::vector<Taken> taken_;
+  std::uint64_t bytes_ = 0;
   std::uint64_t repairs_ = 0;
 };
 

@@ -24,19 +24,26 @@ constexpr auto kRelaxed = std::memory_order_relaxed;
 constexpr std::uint64_t kGraceNs = 20'000'000;
 constexpr std::uint64_t kHoldersEveryNs = 100'000'000;
 constexpr std::chrono::nanoseconds kRetry = 100ms;
+constexpr std::chrono::nanoseconds kQuotaRetry = 10ms;
+// Between tries to have memory for a starving order.
+constexpr std::uint64_t kGrowthEveryNs = 5'000'000;
 
 }  // namespace
 
 OrderDesk::OrderDesk(Pool& pool, OrderDeskHooks hooks)
     : pool_(pool),
       hooks_(std::move(hooks)),
-      queued_word_(pool.memory->plan().shape.order_capacity, 0),
-      pressure_(pool) {}
+      queue_(pool.memory->plan().shape.order_capacity),
+      pressure_(pool),
+      quota_(pool),
+      quota_pressure_(*pool.memory),
+      queue_words_(*pool.memory) {}
 
 bool OrderDesk::look() {
   const PoolMemory& memory = *pool_.memory;
   const std::uint32_t published = memory.published().orders;
-  bool found = false;
+  bool hinted = false;
+  std::vector<Order> found;
   for (std::uint32_t first = 0; first < published; first += 64) {
     std::atomic<std::uint64_t>& hints = memory.view().order_hint_word(first);
     if (hints.load(kRelaxed) == 0) continue;
@@ -45,29 +52,40 @@ bool OrderDesk::look() {
          bits &= bits - 1) {
       const std::uint32_t cell = first + static_cast<std::uint32_t>(std::countr_zero(bits));
       if (cell >= published) break;
-      found = true;
-      take_up(cell);
+      hinted = true;
+      take_up(cell, hooks_.now_ns(), found);
     }
   }
-  return found;
+  queue_up(found);
+  return hinted;
 }
 
 void OrderDesk::look_everywhere() {
   const std::uint32_t published = pool_.memory->published().orders;
-  for (std::uint32_t cell = 0; cell < published; ++cell) take_up(cell);
+  const std::uint64_t now = hooks_.now_ns();
+  std::vector<Order> found;
+  for (std::uint32_t cell = 0; cell < published; ++cell) take_up(cell, now, found);
+  queue_up(found);
 }
 
 void OrderDesk::take_up_everything() {
   pressure_.relieve_everything();
+  queue_words_.take_all_back();
   look_everywhere();
 }
 
-void OrderDesk::take_up(std::uint32_t cell) {
+void OrderDesk::take_up(std::uint32_t cell, std::uint64_t now, std::vector<Order>& found) {
   lib::SharedOrderCell& shared = pool_.memory->view().order(cell);
   const OrderWord word{shared.word.load(std::memory_order_acquire)};  // O1
-  if (word.state() != OrderState::kPosted || queued_word_[cell] == word.word) return;
+  if (word.state() != OrderState::kPosted) return;
+  if (const Order* earlier = queue_.find(cell); earlier != nullptr) {
+    if (earlier->word == word) return;
+    ++pool_.counters.orders_cancelled;
+    note_end(*earlier, now);
+    queue_.remove(*earlier);
+  }
   Order order;
-  const ErrorCode code = read_order(pool_, cell, word, hooks_.now_ns(), order);
+  const ErrorCode code = read_order(pool_, cell, word, now, order);
   if (client_of(pool_, word) == nullptr) {  // nobody's: no client of this pool has that id
     std::uint64_t expected = word.word;
     shared.word.compare_exchange_strong(expected, word.freed().word);
@@ -78,42 +96,86 @@ void OrderDesk::take_up(std::uint32_t cell) {
     refuse(order, code);
     return;
   }
-  queued_word_[cell] = word.word;
-  queue_.push_back(std::move(order));
+  found.push_back(std::move(order));
 }
 
-void OrderDesk::serve() {
-  if (serving_) return;  // growing may publish at once, and call back
-  serving_ = true;
-  std::uint32_t blocked = 0;  // classes that orders ahead wait for
-  bool starving = false;
-  for (auto order = queue_.begin(); order != queue_.end();) {
-    bool done = gone(*order);
-    if (done) {
-      ++pool_.counters.orders_cancelled;
-    } else if ((order->classes & blocked) == 0) {  // O2
-      const Attempt outcome = attempt(*order, queue_.size() > 1, !starving);
-      done = outcome == Attempt::kDone;
-      starving = starving || outcome == Attempt::kStarves;
-    }
-    // Behind a starving order all wait for the same memory, and must be able to say so.
-    if (!done && starving) note_starving(*order);
-    if (!done && hooks_.now_ns() >= order->deadline_ns &&
-        hooks_.now_ns() - order->deadline_ns >= kGraceNs) {
-      refuse(*order, order->starved ? ErrorCode::budget_exhausted : ErrorCode::timed_out);
-      done = true;
-    }
-    if (done) {
-      finish(*order);
-      order = queue_.erase(order);
-      continue;
-    }
-    blocked |= order->classes;
-    ++order;
+void OrderDesk::queue_up(std::vector<Order>& found) {
+  std::stable_sort(found.begin(), found.end(), [](const Order& one, const Order& other) {
+    return one.posted_ns < other.posted_ns;
+  });
+  for (Order& order : found) {
+    if (starving_) note_starving(order);
+    queue_.add(std::move(order));
   }
+}
+
+void OrderDesk::serve() { serve(true); }
+
+bool OrderDesk::serve_from_rings() { return !queue_.empty() && serve(false); }
+
+bool OrderDesk::serve(bool may_grow) {
+  if (serving_) return false;  // growing may publish at once, and call back
+  serving_ = true;
+  const std::uint64_t now = hooks_.now_ns();
+  bool answered = refuse_overdue(now);
+  bool starving = false;
+  over_quota_.clear();
+  OrderWalk walk(queue_);
+  const auto held_up = [&](const Order& order) { keep_others_behind(order, now); };
+  while (Order* order = walk.next(held_up)) {
+    const Attempt outcome = attempt(*order, may_grow && !starving, now);  // O2
+    starving = starving || outcome == Attempt::kStarves;
+    const OrderWalk::Next next = settle(*order, outcome, now);
+    answered = answered || next == OrderWalk::Next::kDone;
+    walk.settle(next);
+  }
+  // Behind a starving order all wait for the same memory, and must be able to say so.
+  if (starving && !starving_) note_all_starving();
+  if (may_grow || queue_.empty()) starving_ = starving;
   pool_.memory->header().orders_waiting.store(static_cast<std::uint32_t>(queue_.size()), kRelaxed);
+  queue_words_.tell(now);
+  quota_pressure_.relieve_but(over_quota_);
   if (queue_.empty()) pressure_.relieve();
   serving_ = false;
+  return answered;
+}
+
+bool OrderDesk::refuse_overdue(std::uint64_t now) {
+  bool any = false;
+  while (const Order* order = queue_.overdue(now - std::min(now, kGraceNs))) {
+    if (gone(*order)) {
+      ++pool_.counters.orders_cancelled;
+    } else {
+      refuse(*order, order->over_quota_ns != 0 ? ErrorCode::quota_exceeded
+                     : order->starved          ? ErrorCode::budget_exhausted
+                                               : ErrorCode::timed_out);
+    }
+    note_end(*order, now);
+    queue_.remove(*order);
+    any = true;
+  }
+  return any;
+}
+
+OrderWalk::Next OrderDesk::settle(Order& order, Attempt outcome, std::uint64_t now) {
+  switch (outcome) {
+    case Attempt::kDone: note_end(order, now); return OrderWalk::Next::kDone;
+    case Attempt::kOverQuota: return OrderWalk::Next::kStandsBy;  // O4
+    case Attempt::kStarves:
+    case Attempt::kWaits: break;
+  }
+  keep_others_behind(order, now);
+  return OrderWalk::Next::kBlocks;
+}
+
+// O5
+void OrderDesk::keep_others_behind(const Order& order, std::uint64_t now) {
+  const auto patience = static_cast<std::uint64_t>(kQueueAfter.count());
+  if (!order.starved && now - std::min(now, order.posted_ns) < patience) return;
+  for (const lib::OrderItem item : order.items) {
+    if ((order.missing & (1U << item.cls())) == 0) continue;
+    for (const std::uint32_t ring : rings_for(pool_, order, item.cls())) queue_words_.want(ring);
+  }
 }
 
 bool OrderDesk::gone(const Order& order) const {
@@ -121,14 +183,42 @@ bool OrderDesk::gone(const Order& order) const {
          order.word.word;
 }
 
-void OrderDesk::finish(const Order& order) {
-  queued_word_[order.cell] = 0;
-  const std::uint64_t now = hooks_.now_ns();
+void OrderDesk::note_end(const Order& order, std::uint64_t now) {
   pool_.counters.order_wait.observe(static_cast<double>(now - std::min(now, order.posted_ns)) *
                                     1e-9);
 }
 
-OrderDesk::Attempt OrderDesk::attempt(Order& order, bool others_wait, bool may_grow) {
+OrderDesk::Attempt OrderDesk::attempt(Order& order, bool may_grow, std::uint64_t now) {
+  if (gone(order)) {
+    ++pool_.counters.orders_cancelled;
+    return Attempt::kDone;
+  }
+  const ClientInfo* client = client_of(pool_, order.word);
+  if (client == nullptr) return Attempt::kWaits;  // just reclaimed: its cells are freed next
+  switch (quota_.ask(*client, order.bytes, now)) {
+    case QuotaVerdict::kFits: order.over_quota_ns = 0; break;
+    case QuotaVerdict::kOver: refuse(order, ErrorCode::quota_exceeded); return Attempt::kDone;
+    case QuotaVerdict::kNotYet: {  // O4
+      if (order.over_quota_ns == 0) order.over_quota_ns = now;
+      if (now - order.over_quota_ns >= static_cast<std::uint64_t>(kQuotaPatience.count())) {
+        refuse(order, ErrorCode::quota_exceeded);
+        return Attempt::kDone;
+      }
+      over_quota_.insert(client->id);
+      quota_pressure_.press(client->id);
+      return Attempt::kOverQuota;
+    }
+  }
+  if ((order.flags & lib::kOrderRoom) != 0) {  // that was all that it wanted
+    refuse(order, ErrorCode::ok);
+    return Attempt::kDone;
+  }
+  return attempt_within_quota(order, may_grow, now);
+}
+
+OrderDesk::Attempt OrderDesk::attempt_within_quota(Order& order, bool may_grow, std::uint64_t now) {
+  // No memory was to be had a moment ago: what others give back meanwhile comes by the ring.
+  if (order.starved && starving_ && now < next_growth_ns_) may_grow = false;
   // Two rounds: growing from memory that is there already may publish at once.
   for (int round = 0; round < 2; ++round) {
     OrderClaim claim(*pool_.memory);
@@ -136,7 +226,7 @@ OrderDesk::Attempt OrderDesk::attempt(Order& order, bool others_wait, bool may_g
     bool coming = true;
     for (const lib::OrderItem item : order.items) {
       const std::vector<std::uint32_t> rings = rings_for(pool_, order, item.cls());
-      const bool exact = others_wait || order.starved;
+      const bool exact = queue_.size() > 1 || order.starved || quota_.set();
       std::uint64_t missing = item.count();
       missing -= std::min(missing, claim.take(rings.front(), missing, exact));
       if (missing == 0) continue;
@@ -148,14 +238,17 @@ OrderDesk::Attempt OrderDesk::attempt(Order& order, bool others_wait, bool may_g
       }
       if (missing == 0) continue;
       covered = false;
+      order.missing |= 1U << item.cls();
       coming = (soon || (may_grow && round == 0 && grow(rings, missing))) && coming;
     }
     pool_.counters.repairs += claim.repairs();
     if (covered) return hand_over(order, claim) ? Attempt::kDone : Attempt::kWaits;
-    if (!may_grow) return Attempt::kWaits;
-    if (round == 1) return order.starved ? Attempt::kStarves : Attempt::kWaits;
+    if (!may_grow || round == 1) return order.starved ? Attempt::kStarves : Attempt::kWaits;
     order.starved = !coming;
-    if (order.starved) press(order);
+    if (order.starved) {
+      next_growth_ns_ = now + kGrowthEveryNs;
+      press(order);
+    }
   }
   return Attempt::kWaits;
 }
@@ -190,6 +283,8 @@ GrowOutcome OrderDesk::grow_ring(std::uint32_t ring, std::uint64_t slots) {
 
 bool OrderDesk::hand_over(const Order& order, OrderClaim& claim) {
   lib::SharedOrderCell& shared = pool_.memory->view().order(order.cell);
+  const ClientInfo* client = client_of(pool_, order.word);
+  if (client == nullptr) return false;
   const auto owner = lib::OwnerWord::grant(order.word.client(), order.word.epoch(), order.cell,
                                            order.word.sequence());
   std::uint32_t first = 0;
@@ -197,6 +292,7 @@ bool OrderDesk::hand_over(const Order& order, OrderClaim& claim) {
     ++pool_.counters.repairs;
     return false;
   }
+  quota_.grant(*client, claim.bytes());  // Q1
   shared.first_granted.store(first, kRelaxed);
   lib::note_reason(shared, order.word, ErrorCode::ok);
   std::uint64_t expected = order.word.word;
@@ -204,6 +300,7 @@ bool OrderDesk::hand_over(const Order& order, OrderClaim& claim) {
                                            order.word.with_state(OrderState::kGranted).word,
                                            std::memory_order_release)) {  // grant 2: COMMIT (O2)
     claim.give_back();
+    quota_.taken_back(*client, claim.bytes());
     ++pool_.counters.orders_cancelled;
     return true;
   }
@@ -217,7 +314,7 @@ void OrderDesk::refuse(const Order& order, ErrorCode code) {
   lib::SharedOrderCell& shared = pool_.memory->view().order(order.cell);
   if (gone(order)) return;
   if (!lib::refuse_order(shared, order.word, code)) return;
-  ++pool_.counters.orders_refused;
+  if (code != ErrorCode::ok) ++pool_.counters.orders_refused;
   ring_client(order);
 }
 
@@ -239,6 +336,12 @@ void OrderDesk::note_starving(Order& order) {
   lib::note_reason(pool_.memory->view().order(order.cell), order.word, ErrorCode::budget_exhausted);
 }
 
+void OrderDesk::note_all_starving() {
+  queue_.each([this](Order& order) {
+    if (!order.starved) note_starving(order);
+  });
+}
+
 void OrderDesk::press(Order& order) {
   note_starving(order);
   const std::uint64_t now = hooks_.now_ns();
@@ -247,27 +350,32 @@ void OrderDesk::press(Order& order) {
     publish_holders(pool_, holdings(pool_));
   }
   for (const lib::OrderItem item : order.items) {
+    if ((order.missing & (1U << item.cls())) == 0) continue;
     for (const std::uint32_t ring : rings_for(pool_, order, item.cls())) pressure_.press(ring);
   }
 }
 
 void OrderDesk::refuse_all(ErrorCode code) {
-  for (const Order& order : queue_) {
+  const std::uint64_t now = hooks_.now_ns();
+  queue_.each([&](const Order& order) {
     refuse(order, code);
-    finish(order);
-  }
+    note_end(order, now);
+  });
   queue_.clear();
+  starving_ = false;
   pool_.memory->header().orders_waiting.store(0, kRelaxed);
+  queue_words_.take_all_back();
+  quota_pressure_.relieve_but({});
   pressure_.relieve();
 }
 
 std::chrono::nanoseconds OrderDesk::next_look() const {
   if (queue_.empty()) return 0ns;
   const std::uint64_t now = hooks_.now_ns();
-  std::chrono::nanoseconds wait = kRetry;
-  for (const Order& order : queue_) {
-    if (order.deadline_ns >= now + static_cast<std::uint64_t>(kRetry.count())) continue;
-    const std::uint64_t over = order.deadline_ns + kGraceNs;
+  std::chrono::nanoseconds wait = over_quota_.empty() ? kRetry : kQuotaRetry;
+  const std::uint64_t deadline = queue_.next_deadline_ns().value_or(now + kRetry.count());
+  if (deadline < now + static_cast<std::uint64_t>(kRetry.count())) {
+    const std::uint64_t over = deadline + kGraceNs;
     wait = std::min(wait, std::chrono::nanoseconds(over - std::min(now, over)));
   }
   return std::max<std::chrono::nanoseconds>(wait, 1ms);

@@ -9,19 +9,6 @@ using lib::ErrorCode;
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
 
-// What a client holds is its own account of it: a cooperative limit.
-bool over_quota(const Pool& pool, const Order& order, std::uint64_t bytes) {
-  const std::uint64_t quota = pool.config.client_quota_bytes.value_or(0);
-  const ClientInfo* client = client_of(pool, order.word);
-  if (quota == 0 || client == nullptr ||
-      client->record >= pool.memory->plan().shape.client_capacity) {
-    return false;
-  }
-  const std::uint64_t charged =
-      pool.memory->view().client(client->record).charged_bytes.load(kRelaxed);
-  return bytes > quota || std::min(charged, quota) > quota - bytes;
-}
-
 ErrorCode check(const Pool& pool, Order& order) {
   const lib::PoolShape& shape = pool.memory->plan().shape;
   if (order.arena >= shape.arenas.size()) return ErrorCode::invalid_argument;
@@ -33,8 +20,11 @@ ErrorCode check(const Pool& pool, Order& order) {
     bytes += item.count() * shape.class_bytes[item.cls()];  // at most 32 * 2^26 * 2^30: fits
     order.classes |= 1U << item.cls();
   }
+  order.bytes = bytes;
   if (bytes > pool.memory->account().limit_bytes) return ErrorCode::too_large;
-  return over_quota(pool, order, bytes) ? ErrorCode::quota_exceeded : ErrorCode::ok;
+  // Whether the client has so much left is asked when it is its turn (client_quota.hpp).
+  const std::uint64_t quota = pool.config.client_quota_bytes.value_or(0);
+  return quota != 0 && bytes > quota ? ErrorCode::quota_exceeded : ErrorCode::ok;
 }
 
 }  // namespace

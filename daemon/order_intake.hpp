@@ -19,8 +19,12 @@ struct Order {
   std::uint32_t arena = 0;
   std::uint64_t deadline_ns = 0;
   std::uint64_t posted_ns = 0;
-  std::uint32_t classes = 0;  // bit mask
-  bool starved = false;       // no memory could be had for it
+  std::uint64_t bytes = 0;          // all that it wants
+  std::uint32_t classes = 0;        // bit mask
+  std::uint32_t missing = 0;        // those of which there was not enough once
+  bool starved = false;             // no memory could be had for it, or for one before it
+  std::uint64_t arrival = 0;        // grows with each order (OrderQueue)
+  std::uint64_t over_quota_ns = 0;  // since when it does not fit its client's quota; 0: it fits
   std::vector<lib::OrderItem> items;
 };
 

@@ -129,7 +129,9 @@ bool PoolService::look_before_sleep() {
   std::atomic_thread_fence(std::memory_order_seq_cst);  // B1
   const bool found = pool_.orders->look();
   const bool wishes = wishes_raised();
-  if (!found && !wishes) return false;
+  // What was put since the last serve has rung no bell: its client saw a daemon that was awake.
+  const bool answered = pool_.orders->serve_from_rings();
+  if (!found && !wishes && !answered) return false;
   header.sleeping.store(0, kRelaxed);
   serve();
   return true;
@@ -144,11 +146,13 @@ bool PoolService::wishes_raised() const {
 void PoolService::awake() { pool_.memory->header().sleeping.store(0, kRelaxed); }
 
 void PoolService::answer_doorbell() {
+  // Who waits comes first. A bell that is rung meanwhile is read below: what it was about, the look before the next
+  // sleep finds (B1).
+  pool_.orders->look();
+  serve();
   std::uint64_t rings = 0;
   // Never more often than it was written: clients may write all the time.
   [[maybe_unused]] const ssize_t got = ::read(doorbell_.get(), &rings, sizeof(rings));
-  pool_.orders->look();
-  serve();
 }
 
 void PoolService::serve() {

@@ -56,6 +56,7 @@ PoolStatistics collect_pool_statistics(const Pool& pool, Budget& budget) {
   const PoolAccount account = budget.snapshot(memory.account());
   statistics.committed_bytes = account.committed_bytes;
   statistics.limit_bytes = account.limit_bytes;
+  statistics.client_quota_bytes = pool.config.client_quota_bytes.value_or(0);
   statistics.reserved_bytes = account.reserved_bytes;
   statistics.metadata_bytes = memory.metadata_bytes();
   if (pool.orders) statistics.orders_waiting = pool.orders->waiting();

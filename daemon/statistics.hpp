@@ -53,6 +53,7 @@ struct PoolStatistics {
   std::uint64_t committed_bytes = 0;  // with metadata
   std::uint64_t metadata_bytes = 0;
   std::uint64_t limit_bytes = 0;
+  std::uint64_t client_quota_bytes = 0;  // 0: none
   std::uint64_t reserved_bytes = 0;
   std::uint64_t orders_waiting = 0;
   std::uint64_t threads = 0;

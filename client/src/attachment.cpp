@@ -86,6 +86,7 @@ void take_up(Attachment& attachment, Attached&& attached) noexcept {
   attachment.incarnation = (attachment.incarnation + 1) & 0xff;
   attachment.client_id = attached.client_id;
   attachment.epoch = attached.epoch;
+  attachment.client_number = attached.client_number;  // checked: connection.cpp, say_here()
   attachment.socket_path = std::move(attached.socket_path);
   attachment.descriptors.take(std::move(attached.socket), std::move(attached.doorbell),
                               std::move(attached.wake));

@@ -59,6 +59,7 @@ struct Attachment : zeropool::v1::detail::PoolState {
   std::uint64_t incarnation = 0;  // 8 bits
   std::uint32_t client_id = 0;
   std::uint32_t epoch = 0;
+  std::uint32_t client_number = 0;  // of its ClientRecord
   std::string socket_path;
   Descriptors descriptors;
   SlotWatch watch;

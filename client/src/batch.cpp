@@ -249,7 +249,7 @@ void put_many(zp_buffer* buffers, std::size_t count) noexcept {
         done += step;
       }
       count_up(ops.record(ring).puts, run);
-      if (ops.record(ring).limit.load(std::memory_order_relaxed) == 0) ops.give_way(ring);
+      ops.give_way_if_asked(ring);
       ends = attachment.closing.load(std::memory_order_relaxed);
     }
     if (ends) end_if_unused(attachment);

@@ -9,10 +9,12 @@
 #include <zeropool/lib/socket_path.hpp>
 
 #include "access.hpp"
+#include "adopt.hpp"
 #include "attachment.hpp"
 #include "batch.hpp"
 #include "get.hpp"
 #include "put.hpp"
+#include "quota.hpp"
 #include "size_text.hpp"
 
 namespace {
@@ -58,18 +60,6 @@ int get_within(zp_pool* pool, std::size_t bytes, std::int64_t timeout_ns,
 
 // zp_open_options as the first programs know it: without `flags`.
 constexpr std::size_t kFirstOptionsBytes = offsetof(zp_open_options, flags);
-
-// Handle: word[0] = {generation: 40, ring: 16, 1: 8}, word[1] = {pool tag: 32, slot: 32}.
-zp_handle make_handle(std::uint64_t generation, std::uint32_t ring, std::uint32_t slot,
-                      std::uint32_t pool_tag) noexcept {
-  return zp_handle{{(generation << 24) | (std::uint64_t{ring} << 8) | 1,
-                    (std::uint64_t{pool_tag} << 32) | slot}};
-}
-
-int stale(Access& access, const char* why) noexcept {
-  count_up(access.cache().hot.record->stale_handles);
-  return fail(ErrorCode::stale_handle, why);
-}
 
 }  // namespace
 
@@ -216,8 +206,9 @@ int zp_release(zp_buffer* buffer, uint32_t receiver, zp_handle* handle) {
       return refuse_not_held(attachment, access.cache(), held,
                              zeropool::lib::Mark{words.mark.load(std::memory_order_relaxed)});
     }
+    charge_of(attachment).remove(attachment.rings[ring].class_bytes);  // Q1
     count_up(access.ops().record(ring).released);
-    *handle = make_handle(generation, ring, buffer->slot, attachment.pool_tag);
+    *handle = make_handle({generation, ring, buffer->slot, attachment.pool_tag, true});
     *buffer = zp_buffer{};
   }
   if (attachment.closing.load(std::memory_order_relaxed)) end_if_unused(attachment);
@@ -229,33 +220,7 @@ int zp_adopt(zp_pool* pool, zp_handle handle, zp_buffer* buffer) {
     return fail(ErrorCode::invalid_argument, "zp_adopt needs a place for the buffer");
   *buffer = zp_buffer{};
   if (pool == nullptr) return no_pool();
-  Attachment& attachment = attachment_of(pool);
-  Access access(attachment);
-  if (access.code() != 0) return access.code();
-  const auto ring = static_cast<std::uint32_t>((handle.word[0] >> 8) & 0xffff);
-  const std::uint64_t generation = handle.word[0] >> 24;
-  const auto slot = static_cast<std::uint32_t>(handle.word[1]);
-  if ((handle.word[0] & 0xff) != 1 || handle.word[1] >> 32 != attachment.pool_tag) {
-    return stale(access, "this is not a handle of this pool");
-  }
-  if (ring >= attachment.rings.size() || slot >= attachment.rings[ring].view.slot_bound()) {
-    return stale(access, "this handle names no buffer of the pool");
-  }
-  const RingSetup& setup = attachment.rings[ring];
-  zeropool::lib::TransitNote note;
-  if (!zeropool::lib::end_hand_off(setup.view.slots[slot], generation, attachment.client_id,
-                                   note)) {
-    return stale(access, "this handle was adopted already, taken back, or its lease is over");
-  }
-  count_up(access.ops().record(ring).adopted);
-  const std::uint64_t bytes = note.bytes() <= setup.class_bytes ? note.bytes() : setup.class_bytes;
-  const zeropool::lib::Mark mark =
-      zeropool::lib::Mark::make(generation, zeropool::lib::SlotState::kHeld, attachment.client_id);
-  *buffer = zp_buffer{setup.base + slot * setup.class_bytes, pool,
-                      detail::make_buffer_word(mark, ring, attachment.incarnation), slot,
-                      static_cast<std::uint32_t>(bytes)};
-  if (attachment.watch.on()) attachment.watch.adopted(attachment, *buffer);
-  return 0;
+  return adopt(attachment_of(pool), handle, buffer);
 }
 
 int zp_resize(zp_buffer* buffer, size_t bytes) {

@@ -9,6 +9,9 @@
 #include <zeropool/lib/hot_path.hpp>
 #include <zeropool/lib/slot_transfer.hpp>
 
+#include "order.hpp"
+#include "quota.hpp"
+
 namespace zeropool::client {
 
 namespace {
@@ -205,7 +208,15 @@ bool CacheOps::push_spare(std::uint32_t ring, std::uint32_t number) noexcept {
 }
 
 void CacheOps::release(std::uint32_t ring, std::uint32_t number) noexcept {
-  lib::SharedBatchRing(setup(ring).view).release(number, cache_.me, cache_.domain);
+  const std::uint64_t bytes = bytes_in(ring, number);
+  if (lib::SharedBatchRing(setup(ring).view).release(number, cache_.me, cache_.domain)) {
+    charge_of(attachment_).remove(bytes);  // Q1
+  }
+}
+
+// What a magazine of this thread is charged with.
+std::uint64_t CacheOps::bytes_in(std::uint32_t ring, std::uint32_t number) noexcept {
+  return lib::SharedBatchRing(setup(ring).view).count_of(number) * setup(ring).class_bytes;
 }
 
 void CacheOps::count_claim(std::uint32_t ring, const lib::ClaimStats& stats,
@@ -229,6 +240,61 @@ void CacheOps::ring_doorbell() noexcept {
   attachment_.descriptors.ring();
 }
 
+// Whether orders wait for what a claim would take: then a get stands behind them. A claim would go before them each
+// time that the daemon is slower than the next get, for ever.
+bool CacheOps::others_wait(std::uint32_t ring) noexcept {
+  const std::uint64_t until =
+      setup(ring).descriptor->queue_until_ns.load(std::memory_order_relaxed);
+  if (until == 0) return false;
+  const auto now = static_cast<std::uint64_t>(monotonic_ns());
+  return until > now && until - now <= lib::kQueueAheadNs;
+}
+
+std::uint32_t CacheOps::claim_filled(std::uint32_t ring) noexcept {
+  near_quota_ = false;
+  if (others_wait(ring)) return kNoCell;
+  lib::SharedClientCharge charge = charge_of(attachment_);
+  const std::uint64_t most = setup(ring).view.magazine_slots * setup(ring).class_bytes;
+  if (!charge.reserve(most)) {  // Q1
+    near_quota_ = true;
+    return kNoCell;
+  }
+  lib::ClaimStats stats;
+  const std::uint32_t cell =
+      lib::SharedBatchRing(setup(ring).view).claim_filled(cache_.domain, cache_.me, stats);
+  charge.remove(cell == kNoCell ? most : most - bytes_in(ring, cell));
+  count_claim(ring, stats, cell != kNoCell);
+  return cell;
+}
+
+// Where the quota has no room for a magazine: one slot, straight out of the ring.
+bool CacheOps::take_single(std::uint32_t ring, std::uint32_t& slot, lib::Mark& mark) noexcept {
+  lib::SharedClientCharge charge = charge_of(attachment_);
+  const std::uint64_t bytes = setup(ring).class_bytes;
+  if (!charge.reserve(bytes)) {  // Q1
+    over_quota_ = true;
+    return false;
+  }
+  lib::SharedBatchRing batch(setup(ring).view);
+  lib::ClaimStats stats;
+  const std::uint32_t number = batch.claim_filled(cache_.domain, cache_.me, stats);
+  count_claim(ring, stats, number != kNoCell);
+  bool taken = false;
+  if (number != kNoCell) {
+    RingCache& cache = this->ring(ring);
+    lib::TakeOutcome outcome = lib::TakeOutcome::kDropped;
+    while (outcome == lib::TakeOutcome::kDropped) {
+      outcome = lib::take_slot(cell(ring, number), cache.slots, cache.slot_bound,
+                               cache_.hot.held_bits, slot, mark);
+      if (outcome == lib::TakeOutcome::kDropped) count_up(cache.record->dropped);
+    }
+    taken = outcome == lib::TakeOutcome::kTaken;
+    batch.release(number, cache_.me, cache_.domain);
+  }
+  if (!taken) charge.remove(bytes);
+  return taken;
+}
+
 Source CacheOps::refill(std::uint32_t ring) noexcept {
   const std::uint32_t old_loaded = loaded(ring);
   const std::uint32_t old_previous = previous(ring);
@@ -241,9 +307,7 @@ Source CacheOps::refill(std::uint32_t ring) noexcept {
   const bool own = next != kNoCell;
   if (!own) {
     visit(ring);
-    lib::ClaimStats stats;
-    next = lib::SharedBatchRing(setup(ring).view).claim_filled(cache_.domain, cache_.me, stats);
-    count_claim(ring, stats, next != kNoCell);
+    next = claim_filled(ring);
     if (next == kNoCell) return Source::kNone;
   }
   if (old_previous == kNoCell) {
@@ -260,6 +324,7 @@ bool CacheOps::take(std::uint32_t ring, std::uint32_t& slot, lib::Mark& mark,
   RingCache& cache = this->ring(ring);
   renew_bound(ring);
   source = Source::kOwn;
+  over_quota_ = false;
   for (;;) {
     switch (lib::take_slot(*cache.loaded, cache.slots, cache.slot_bound, cache_.hot.held_bits, slot,
                            mark)) {
@@ -268,7 +333,10 @@ bool CacheOps::take(std::uint32_t ring, std::uint32_t& slot, lib::Mark& mark,
       case lib::TakeOutcome::kEmpty: break;
     }
     source = refill(ring);
-    if (source == Source::kNone) return false;
+    if (source != Source::kNone) continue;
+    if (!near_quota_ || !take_single(ring, slot, mark)) return false;
+    source = Source::kClaimed;
+    return true;
   }
 }
 
@@ -313,11 +381,15 @@ bool CacheOps::make_room(std::uint32_t ring) noexcept {
   lib::ClaimStats stats;
   std::uint32_t next = kNoCell;
   for (std::uint32_t pass = 0; pass < kRoomPasses && next == kNoCell; ++pass) {
-    next = lib::SharedBatchRing(setup(ring).view).claim_with_room(cache_.me, stats);
+    lib::SharedBatchRing batch(setup(ring).view);
+    // What lies in a partial one would be charged, too: not where a quota may have no room for it.
+    next = charge_of(attachment_).quota() == 0 ? batch.claim_with_room(cache_.me, stats)
+                                               : batch.claim_empty(cache_.me, stats);
   }
   stats.low = false;
   count_claim(ring, stats, next != kNoCell);
   if (next == kNoCell) return false;
+  charge_of(attachment_).add(bytes_in(ring, next));
   if (old_loaded != kNoCell) {
     if (old_previous != kNoCell && !push_spare(ring, old_previous)) release(ring, old_previous);
     set_previous(ring, old_loaded);
@@ -332,6 +404,7 @@ void CacheOps::put(std::uint32_t ring, std::uint32_t slot, lib::Mark held) noexc
     // Damage only (there is always room): the daemon collects it.
     this->ring(ring).slots[slot].mark.store(held.next(lib::SlotState::kOrphaned, 0).word,
                                             std::memory_order_release);
+    charge_of(attachment_).remove(setup(ring).class_bytes);
     count_up(cache_.hot.record->orphaned_puts);
     ring_doorbell();
   }
@@ -403,9 +476,11 @@ void CacheOps::flush_all() noexcept {
   for (std::uint32_t r = 0; r < attachment_.rings.size(); ++r) flush(r);
 }
 
-void CacheOps::give_way(std::uint32_t ring) noexcept {
+void CacheOps::give_way_if_asked(std::uint32_t ring) noexcept {
+  const bool asked = record(ring).limit.load(std::memory_order_relaxed) == 0;
+  if (!asked && !charge_of(attachment_).over()) return;
   flush(ring);
-  ring_doorbell();
+  if (asked) ring_doorbell();
 }
 
 }  // namespace zeropool::client

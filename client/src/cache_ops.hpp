@@ -65,8 +65,11 @@ class CacheOps {
   // Gives back all magazines of a ring, of all rings.
   void flush(std::uint32_t ring) noexcept;
   void flush_all() noexcept;
-  // Gives magazines with slots back at once, and wakes the daemon: somebody waits.
-  void give_way(std::uint32_t ring) noexcept;
+  // After a put. While somebody waits, nothing is hoarded: the magazines go back at once, and the daemon is woken. So
+  // they do where the client is over its quota.
+  void give_way_if_asked(std::uint32_t ring) noexcept;
+  // Whether the last take() found no room in the client's quota for even one slot.
+  bool over_quota() const noexcept { return over_quota_; }
 
   void ring_doorbell() noexcept;
   lib::OwnerWord me() const noexcept { return cache_.me; }
@@ -95,6 +98,10 @@ class CacheOps {
   void release(std::uint32_t ring, std::uint32_t number) noexcept;
   void count_claim(std::uint32_t ring, const lib::ClaimStats& stats, bool claimed) noexcept;
   lib::CpuEntry late_cpu() const noexcept;
+  std::uint64_t bytes_in(std::uint32_t ring, std::uint32_t number) noexcept;
+  bool others_wait(std::uint32_t ring) noexcept;
+  std::uint32_t claim_filled(std::uint32_t ring) noexcept;
+  bool take_single(std::uint32_t ring, std::uint32_t& slot, lib::Mark& mark) noexcept;
   bool interleaves() const noexcept;
   void make_home(std::uint32_t arena) noexcept;
   std::uint32_t local_number(std::uint32_t ring, std::uint32_t stored) noexcept;
@@ -102,6 +109,8 @@ class CacheOps {
 
   Attachment& attachment_;
   ClientCache& cache_;
+  bool near_quota_ = false;  // the quota has no room for a magazine
+  bool over_quota_ = false;
 };
 
 template <typename Taken>

@@ -7,6 +7,7 @@
 
 #include "access.hpp"
 #include "order.hpp"
+#include "quota.hpp"
 #include "size_text.hpp"
 
 namespace zeropool::client {
@@ -114,12 +115,19 @@ int get_one(Attachment& attachment, std::size_t bytes, std::int64_t timeout_ns, 
     OrderWants wants;
     wants.count[cls] = 1;
     Wish wish;
+    ErrorCode refused = ErrorCode::ok;
     {
       Access access(attachment);
       if (access.code() != 0) return access.code();
       choose_home(access);
       if (const int code = wish_of(attachment, access.cache(), node, wish); code != 0) return code;
       if (take_there(attachment, access, cls, wish.arena, taken)) return 0;
+      bool over_quota = access.ops().over_quota();
+      if (over_quota) {  // this thread's caches of other classes first
+        access.ops().flush_all();
+        if (take_there(attachment, access, cls, wish.arena, taken)) return 0;
+        over_quota = access.ops().over_quota();
+      }
       const std::uint32_t ring = wish.arena * attachment.class_count + cls;
       const bool never_waits = timeout_ns == detail::kNeverWait;
       if (!wish.only && attachment.arenas.size() > 1 &&
@@ -128,10 +136,12 @@ int get_one(Attachment& attachment, std::size_t bytes, std::int64_t timeout_ns, 
         return 0;
       }
       if (never_waits) {
-        count_failure(access, ring, ErrorCode::would_wait);
-        return would_wait(attachment);
+        refused = over_quota ? ErrorCode::quota_exceeded : ErrorCode::would_wait;
+        count_failure(access, ring, refused);
       }
     }
+    if (refused == ErrorCode::quota_exceeded) return refuse_over_quota(attachment);
+    if (refused == ErrorCode::would_wait) return would_wait(attachment);
     if (first) deadline = deadline_of(attachment, timeout_ns);
     Order order(attachment);
     const int code = order.place(wants, wish.arena, wish.only ? lib::kOrderOneNode : 0, deadline);

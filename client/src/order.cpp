@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "daemon_link.hpp"
+#include "quota.hpp"
 #include "size_text.hpp"
 
 namespace zeropool::client {
@@ -17,7 +18,16 @@ namespace {
 constexpr std::int64_t kMillisecond = 1'000'000;
 constexpr std::int64_t kWaitSliceNs =
     100 * kMillisecond;  // between looks at whether the daemon lives
-constexpr std::int64_t kRetryNs = kMillisecond;
+constexpr std::int64_t kMostWaitSliceNs = 1000 * kMillisecond;
+// Between looks for a free cell: each look reads them all, so that thousands must not look all the time.
+constexpr std::int64_t kFirstRetryNs = kMillisecond;
+constexpr std::int64_t kMostRetryNs = 32 * kMillisecond;
+
+// Thousands that wait shall not keep a core busy by looking whether the daemon lives.
+std::int64_t wait_slice_ns(const lib::ControlHeader& header) noexcept {
+  const std::int64_t waiting = header.orders_waiting.load(std::memory_order_relaxed);
+  return std::clamp(waiting * kMillisecond, kWaitSliceNs, kMostWaitSliceNs);
+}
 
 void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t value,
                 std::int64_t wait_ns) noexcept {
@@ -98,13 +108,13 @@ int Order::why_not(ErrorCode code) const noexcept {
                   "zeropoold at " + attachment_.socket_path +
                       " is stopping and grants nothing more; buffers that are held stay valid");
     case ErrorCode::too_many_orders:
-      return fail(code, pool + ": all order cells are in use: raise wait.orders in zeropoold.yaml");
+      return fail(code, pool + ": all " + std::to_string(header.order_capacity) +
+                            " order cells are in use, so many gets wait already: raise "
+                            "wait.orders in zeropoold.yaml, or let fewer threads wait");
     case ErrorCode::too_large:
       return fail(code, pool + ": so much at once is more than the pool's limit of " +
                             size_text(header.limit_bytes.load(std::memory_order_relaxed)));
-    case ErrorCode::quota_exceeded:
-      return fail(code, pool + ": this client has all of its quota of " +
-                            size_text(header.client_quota_bytes.load(std::memory_order_relaxed)));
+    case ErrorCode::quota_exceeded: return refuse_over_quota(attachment_);
     default:
       return fail(code, pool + ": zeropoold refused the order (" + lib::error_name(code) + ")");
   }
@@ -113,7 +123,7 @@ int Order::why_not(ErrorCode code) const noexcept {
 int Order::take_cell(std::int64_t deadline_ns) noexcept {
   lib::ControlHeader& header = attachment_.header();
   const auto start = static_cast<std::uint32_t>(::syscall(SYS_gettid)) * 0x9e3779b1U;
-  for (;;) {
+  for (std::int64_t pause_ns = kFirstRetryNs;; pause_ns = std::min(pause_ns * 2, kMostRetryNs)) {
     const std::uint32_t published =
         std::min(header.orders_published.load(std::memory_order_acquire), header.order_capacity);
     for (std::uint32_t i = 0; i < published; ++i) {
@@ -135,7 +145,7 @@ int Order::take_cell(std::int64_t deadline_ns) noexcept {
     const std::int64_t now = monotonic_ns();
     if (now >= deadline_ns) return why_not(ErrorCode::too_many_orders);
     if (daemon_is_gone(attachment_, now)) return why_not(ErrorCode::no_daemon);
-    timespec pause{0, kRetryNs};
+    timespec pause{0, std::min(pause_ns, deadline_ns - now)};
     ::nanosleep(&pause, nullptr);
   }
 }
@@ -148,6 +158,7 @@ int Order::place(const OrderWants& wants, std::uint32_t arena, std::uint32_t fla
     return why_not(ErrorCode::stopping);
   }
   if (daemon_is_gone(attachment_, monotonic_ns())) return why_not(ErrorCode::no_daemon);
+  flags_ = flags;
   if (const int code = take_cell(deadline_ns); code != 0) return code;
   lib::SharedOrderCell& cell = attachment_.view.order(number_);
   std::uint32_t items = 0;
@@ -178,6 +189,7 @@ int Order::place(const OrderWants& wants, std::uint32_t arena, std::uint32_t fla
 }
 
 int Order::wait(std::int64_t deadline_ns) noexcept {
+  const lib::ControlHeader& header = attachment_.header();
   lib::SharedOrderCell& cell = attachment_.view.order(number_);
   for (;;) {
     const std::uint32_t wake = cell.wake.load(std::memory_order_acquire);
@@ -189,6 +201,7 @@ int Order::wait(std::int64_t deadline_ns) noexcept {
       if (now_word == word_.with_state(lib::OrderState::kRefused)) {
         cell.word.store(word_.freed().word, std::memory_order_release);
       }
+      if (refusal == ErrorCode::ok && (flags_ & lib::kOrderRoom) != 0) return 0;
       return why_not(refusal == ErrorCode::ok ? ErrorCode::timed_out : refusal);
     }
     const std::int64_t now = monotonic_ns();
@@ -202,7 +215,7 @@ int Order::wait(std::int64_t deadline_ns) noexcept {
       if (gone) return why_not(ErrorCode::no_daemon);
       return why_not(refusal == ErrorCode::ok ? ErrorCode::timed_out : refusal);
     }
-    futex_wait(cell.wake, wake, std::min(deadline_ns - now, kWaitSliceNs));
+    futex_wait(cell.wake, wake, std::min(deadline_ns - now, wait_slice_ns(header)));
   }
 }
 

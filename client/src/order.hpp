@@ -22,7 +22,7 @@ class Order {
   explicit Order(Attachment& attachment) noexcept : attachment_(attachment) {}
 
   // Posts and waits until `deadline_ns` (CLOCK_MONOTONIC). 0: granted, accept() must follow; else an error code,
-  // and the order is gone.
+  // and the order is gone. With kOrderRoom: 0 and the order is gone, there is room.
   int place(const OrderWants& wants, std::uint32_t arena, std::uint32_t flags,
             std::int64_t deadline_ns) noexcept;
   // Takes over the granted magazines: calls `taken(ring, slot, mark)` for up to `wants` slots of each class, the
@@ -41,6 +41,7 @@ class Order {
 
   Attachment& attachment_;
   std::uint32_t number_ = 0;
+  std::uint32_t flags_ = 0;
   lib::OrderWord word_;
 };
 

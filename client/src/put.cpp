@@ -3,6 +3,7 @@
 #include <zeropool/detail/pool_state.hpp>
 
 #include "access.hpp"
+#include "quota.hpp"
 
 namespace zeropool::client {
 namespace {
@@ -54,6 +55,7 @@ int put_orphaned(Attachment& attachment, std::uint32_t ring, std::uint32_t slot,
           expected, wanted.next(lib::SlotState::kOrphaned, 0).word, std::memory_order_release)) {
     return fail(ErrorCode::not_held, "this buffer was put already, or is not this process's");
   }
+  charge_of(attachment).remove(attachment.rings[ring].class_bytes);
   {
     Locked lock(attachment.guard->lock);
     ++attachment.exited.puts;
@@ -79,8 +81,7 @@ int put_one(Attachment& attachment, std::uint64_t buffer_word, std::uint32_t slo
     if (attachment.watch.on()) attachment.watch.before_put(attachment, ring, slot, wanted);
     ops.put(ring, slot, wanted);
     count_up(ops.record(ring).puts);
-    // While somebody waits, nothing is hoarded.
-    if (ops.record(ring).limit.load(std::memory_order_relaxed) == 0) ops.give_way(ring);
+    ops.give_way_if_asked(ring);
   }
   if (attachment.closing.load(std::memory_order_relaxed)) end_if_unused(attachment);
   return 0;

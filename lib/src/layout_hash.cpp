@@ -40,7 +40,9 @@ static_assert(offsetof(ControlHeader, threads_published) == 448);
 static_assert(offsetof(ControlHeader, threads_wanted) == 512);
 static_assert(offsetof(ControlHeader, holders_version) == 576);
 static_assert(offsetof(RingDescriptor, cells_published) == 64);
+static_assert(offsetof(RingDescriptor, queue_until_ns) == 88);
 static_assert(offsetof(RingDescriptor, low) == 128);
+static_assert(offsetof(SharedClientRecord, charged_bytes) == 16);
 
 constexpr std::uint64_t mix(std::uint64_t hash, std::uint64_t value) {
   return (hash ^ value) * 0x100000001b3ULL;

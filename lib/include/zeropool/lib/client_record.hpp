@@ -29,9 +29,8 @@ struct alignas(128) ClientRecord {
   Atom<std::uint64_t> owner;  // OwnerWord of kind kThread, thread 0; 0: free
   Atom<std::uint32_t> pid;
   Atom<std::uint32_t> uid;
-  Atom<std::uint64_t>
-      charged_bytes;             // held and cached: changes at claim, release, hand-off and adopt
-  Atom<std::uint64_t> presence;  // presence() of the client that the record is for
+  Atom<std::uint64_t> charged_bytes;  // held and cached: client_charge.hpp
+  Atom<std::uint64_t> presence;       // presence() of the client that the record is for
   Atom<std::uint64_t> reserved[4];
   char name[kClientNameBytes];
   Atom<std::uint64_t> reserved_line[4];

@@ -144,6 +144,8 @@ struct alignas(kCacheLine) RingDescriptor {
   std::atomic<std::uint32_t> drain_end;
   std::atomic<std::uint32_t> put_limit;    // a new thread's RingRecord::limit
   std::atomic<std::uint32_t> spare_limit;  // a new thread's RingRecord::spare_limit
+  // CLOCK_MONOTONIC; until then gets that must claim order instead, behind those that wait. 0: nobody waits.
+  std::atomic<std::uint64_t> queue_until_ns;
 
   // Raised by clients.
   alignas(kCacheLine) std::atomic<std::uint32_t> low;  // kLow...
@@ -153,6 +155,10 @@ struct alignas(kCacheLine) RingDescriptor {
 // do not ask again, and look on other nodes at once.
 inline constexpr std::uint32_t kLowFillUp = 1;
 inline constexpr std::uint32_t kLowNothingToDo = 2;
+
+// RingDescriptor::queue_until_ns is never further ahead than this; the daemon renews it while somebody waits. One that
+// is further ahead is damage, one that has passed is of a daemon that is gone: nobody waits by either.
+inline constexpr std::uint64_t kQueueAheadNs = 400'000'000;
 
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free);

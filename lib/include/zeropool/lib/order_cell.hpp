@@ -93,6 +93,8 @@ struct OrderReason {
 
 inline constexpr std::uint32_t kOrderAsync = 1;    // wake by the client's eventfd, not by futex
 inline constexpr std::uint32_t kOrderOneNode = 2;  // only from `arena`
+// No slots, only that the client's own caches make room in its quota for so many: refused with `ok` once there is.
+inline constexpr std::uint32_t kOrderRoom = 4;
 
 template <template <typename> class Atom>
 struct alignas(256) OrderCell {

@@ -1,0 +1,86 @@
+#include "adopt.hpp"
+
+#include <algorithm>
+
+#include <zeropool/lib/hand_off.hpp>
+
+#include "access.hpp"
+#include "quota.hpp"
+
+namespace zeropool::client {
+namespace {
+
+namespace detail = zeropool::v1::detail;
+
+int stale(Access& access, const char* why) noexcept {
+  count_up(access.cache().hot.record->stale_handles);
+  return fail(ErrorCode::stale_handle, why);
+}
+
+// kFull: the quota has no room for it; nothing has changed.
+enum class Try { kAdopted, kFailed, kFull };
+
+Try try_adopt(Attachment& attachment, const HandleParts& parts, zp_buffer* buffer,
+              int& code) noexcept {
+  Access access(attachment);
+  code = access.code();
+  if (code != 0) return Try::kFailed;
+  if (!parts.is_handle || parts.pool_tag != attachment.pool_tag) {
+    code = stale(access, "this is not a handle of this pool");
+    return Try::kFailed;
+  }
+  if (parts.ring >= attachment.rings.size() ||
+      parts.slot >= attachment.rings[parts.ring].view.slot_bound()) {
+    code = stale(access, "this handle names no buffer of the pool");
+    return Try::kFailed;
+  }
+  const RingSetup& setup = attachment.rings[parts.ring];
+  lib::SharedClientCharge charge = charge_of(attachment);
+  if (!charge.reserve(setup.class_bytes)) {  // Q1
+    access.ops().flush_all();
+    if (!charge.reserve(setup.class_bytes)) return Try::kFull;
+  }
+  lib::TransitNote note;
+  if (!lib::end_hand_off(setup.view.slots[parts.slot], parts.generation, attachment.client_id,
+                         note)) {
+    charge.remove(setup.class_bytes);
+    code = stale(access, "this handle was adopted already, taken back, or its lease is over");
+    return Try::kFailed;
+  }
+  count_up(access.ops().record(parts.ring).adopted);
+  const std::uint64_t bytes = std::min<std::uint64_t>(note.bytes(), setup.class_bytes);
+  const lib::Mark mark =
+      lib::Mark::make(parts.generation, lib::SlotState::kHeld, attachment.client_id);
+  *buffer = zp_buffer{setup.base + parts.slot * setup.class_bytes,
+                      reinterpret_cast<zp_pool*>(static_cast<detail::PoolState*>(&attachment)),
+                      detail::make_buffer_word(mark, parts.ring, attachment.incarnation),
+                      parts.slot, static_cast<std::uint32_t>(bytes)};
+  if (attachment.watch.on()) attachment.watch.adopted(attachment, *buffer);
+  return Try::kAdopted;
+}
+
+}  // namespace
+
+zp_handle make_handle(const HandleParts& parts) noexcept {
+  return zp_handle{{(parts.generation << 24) | (std::uint64_t{parts.ring} << 8) | 1,
+                    (std::uint64_t{parts.pool_tag} << 32) | parts.slot}};
+}
+
+HandleParts read_handle(zp_handle handle) noexcept {
+  return {handle.word[0] >> 24, static_cast<std::uint32_t>((handle.word[0] >> 8) & 0xffff),
+          static_cast<std::uint32_t>(handle.word[1]),
+          static_cast<std::uint32_t>(handle.word[1] >> 32), (handle.word[0] & 0xff) == 1};
+}
+
+int adopt(Attachment& attachment, zp_handle handle, zp_buffer* buffer) noexcept {
+  const HandleParts parts = read_handle(handle);
+  int code = 0;
+  if (try_adopt(attachment, parts, buffer, code) != Try::kFull) return code;
+  if (cached_bytes(attachment) != 0) {  // by other threads: this one's caches are empty now
+    ask_caches_for_room(attachment, parts.ring);
+    if (try_adopt(attachment, parts, buffer, code) != Try::kFull) return code;
+  }
+  return refuse_over_quota(attachment);
+}
+
+}  // namespace zeropool::client
