@@ -18,7 +18,7 @@ constexpr std::uint64_t kMostBetweenNs = 1'000'000'000;
 }  // namespace
 
 lib::SharedClientCharge ClientQuota::charge_of(const ClientInfo& client) const {
-  return {charge_word(pool_, client), pool_.memory->header().client_quota_bytes};
+  return daemon::charge_of(pool_, client);
 }
 
 bool ClientQuota::fits(const ClientInfo& client, std::uint64_t bytes) {

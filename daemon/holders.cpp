@@ -25,6 +25,10 @@ std::atomic<std::uint64_t>& charge_word(const Pool& pool, const ClientInfo& clie
   return pool.memory->view().client(client.record).charged_bytes;
 }
 
+lib::SharedClientCharge charge_of(const Pool& pool, const ClientInfo& client) {
+  return {charge_word(pool, client), pool.memory->header().client_quota_bytes};
+}
+
 std::vector<ClientHolding> holdings(const Pool& pool) {
   std::vector<ClientHolding> result;
   std::unordered_map<std::uint32_t, std::size_t> place;
@@ -33,9 +37,7 @@ std::vector<ClientHolding> holdings(const Pool& pool) {
     place[client.id] = result.size();
     ClientHolding holding;
     holding.id = client.id;
-    holding.charged_bytes =
-        lib::SharedClientCharge(charge_word(pool, client), pool.memory->header().client_quota_bytes)
-            .bytes();
+    holding.charged_bytes = charge_of(pool, client).bytes();
     result.push_back(holding);
   }
   const PoolMemory& memory = *pool.memory;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "daemon/pool.hpp"
+#include "zeropool/lib/client_charge.hpp"
 
 namespace zeropool::daemon {
 
@@ -18,6 +19,7 @@ std::vector<ClientHolding> holdings(const Pool& pool);
 
 // What a client is charged (client_charge.hpp), as it keeps it itself.
 std::atomic<std::uint64_t>& charge_word(const Pool& pool, const ClientInfo& client);
+lib::SharedClientCharge charge_of(const Pool& pool, const ClientInfo& client);
 
 // Writes the largest of them into the pool's header.
 void publish_holders(const Pool& pool, const std::vector<ClientHolding>& holdings);

@@ -9,6 +9,7 @@
 #include "daemon/config_units.hpp"
 #include "daemon/death.hpp"
 #include "daemon/event_loop.hpp"
+#include "daemon/holders.hpp"
 
 namespace zeropool::daemon {
 namespace {
@@ -212,9 +213,14 @@ TakenCaches IdleCaches::take(StealReason reason) {
 void IdleCaches::release(TakenCaches& taken) {
   for (const lib::StolenMagazine& magazine : list_) {
     if (!steal_.release(magazine)) continue;
+    const std::uint64_t bytes =
+        magazine.slots * pool_.memory->plan().rings[magazine.ring].class_bytes;
     ++taken.magazines;
     taken.slots += magazine.slots;
-    taken.bytes += magazine.slots * pool_.memory->plan().rings[magazine.ring].class_bytes;
+    taken.bytes += bytes;
+    // Q1: down after the release. Nobody is reclaimed within a round.
+    const auto client = clients_.find(magazine.owner.client());
+    if (client != clients_.end()) charge_of(pool_, *client->second).remove(bytes);
   }
 }
 
@@ -257,6 +263,19 @@ TakenCaches IdleCaches::take_for(std::uint32_t ring, std::uint64_t now_ns) {
     });
   }
   return take(StealReason::kStarving);
+}
+
+TakenCaches IdleCaches::take_of(std::uint32_t client, std::uint64_t now_ns) {
+  if (no_barrier_) return {};
+  if (quota_ns_ != 0 && now_ns - quota_ns_ < kPressEveryNs) return {};
+  quota_ns_ = now_ns;
+  look_at_rings();
+  look_at_clients();
+  collect(quota_cursor_, monotonic_ns() + kPressLookNs, [&](std::uint32_t thread) {
+    const lib::OwnerWord owner{record(thread).owner.load(kRelaxed)};
+    return owner.client() == client && caches_anything(thread);
+  });
+  return take(StealReason::kQuota);
 }
 
 TakenCaches IdleCaches::take_all() {

@@ -50,6 +50,8 @@ class IdleCaches {
   // For an order that starves: idle caches with slots of this ring; where there are none, all that were not used
   // since the last tick, so that their extents can be released.
   TakenCaches take_for(std::uint32_t ring, std::uint64_t now_ns);
+  // For an order that its client's quota has no room for: what that client's own idle threads cache.
+  TakenCaches take_of(std::uint32_t client, std::uint64_t now_ns);
   // Whatever is idle now.
   TakenCaches take_all();
 
@@ -104,6 +106,8 @@ class IdleCaches {
   std::vector<std::uint64_t> pressed_ns_;
   std::uint32_t tick_cursor_ = 0;
   std::uint32_t press_cursor_ = 0;
+  std::uint32_t quota_cursor_ = 0;
+  std::uint64_t quota_ns_ = 0;
   std::uint32_t mend_looks_left_ = 0;
   bool no_barrier_ = false;
   std::uint64_t logged_ns_ = 0;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "daemon/holders.hpp"
+#include "daemon/idle_caches.hpp"
 #include "daemon/order_claim.hpp"
 
 namespace zeropool::daemon {
@@ -206,6 +207,7 @@ OrderDesk::Attempt OrderDesk::attempt(Order& order, bool may_grow, std::uint64_t
       }
       over_quota_.insert(client->id);
       quota_pressure_.press(client->id);
+      if (pool_.idle) pool_.idle->take_of(client->id, now);
       return Attempt::kOverQuota;
     }
   }

@@ -45,8 +45,8 @@ struct AuditCounters {
 };
 
 // Why idle caches were taken: not used for a while, wanted by an order that starves, asked for by a trim.
-enum class StealReason : std::uint8_t { kIdle, kStarving, kTrim };
-inline constexpr std::size_t kStealReasons = 3;
+enum class StealReason : std::uint8_t { kIdle, kStarving, kTrim, kQuota };
+inline constexpr std::size_t kStealReasons = 4;
 struct StealCounters {
   std::uint64_t threads = 0;
   std::uint64_t bytes = 0;

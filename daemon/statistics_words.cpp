@@ -29,6 +29,7 @@ const char* steal_word(StealReason reason) {
     case StealReason::kIdle: return "idle";
     case StealReason::kStarving: return "starving";
     case StealReason::kTrim: return "trim";
+    case StealReason::kQuota: return "quota";
   }
   return "other";
 }
