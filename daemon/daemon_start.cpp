@@ -46,10 +46,6 @@ std::uint32_t thread_records(const LimitsConfig& limits) {
 
 // Keys that are understood and kept, and that this version does nothing with: nobody shall rely on them.
 void say_what_has_no_effect(const PoolConfig& pool) {
-  if (pool.scrub != Scrub::kNever) {
-    spdlog::info("pool '{}': scrub has no effect yet: a buffer shows what its last holder wrote",
-                 pool.name);
-  }
   if (pool.client_quota_bytes) {
     spdlog::warn("pool '{}': client_quota has no effect yet", pool.name);
   }

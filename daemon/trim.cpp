@@ -25,6 +25,21 @@ namespace {
 constexpr auto kPlain = std::memory_order_relaxed;
 constexpr std::uint64_t kMostExtents = 128;  // of one call: the loop must not stand still
 
+// Each slot once, ascending: however many pins name it, it is looked at once.
+std::vector<SlotRange> joined(std::vector<SlotRange> ranges) {
+  std::sort(ranges.begin(), ranges.end(),
+            [](const SlotRange& a, const SlotRange& b) { return a.begin < b.begin; });
+  std::vector<SlotRange> result;
+  for (const SlotRange range : ranges) {
+    if (!result.empty() && range.begin <= result.back().end) {
+      result.back().end = std::max(result.back().end, range.end);
+    } else {
+      result.push_back(range);
+    }
+  }
+  return result;
+}
+
 }  // namespace
 
 TrimReport PoolMemory::State::trim(std::uint64_t wanted_bytes, std::uint32_t except_ring) {
@@ -140,7 +155,19 @@ std::vector<SlotRange> PoolMemory::State::pinned_slots(std::uint32_t ring) const
     if (first >= from.slot_capacity || count == 0) continue;
     pinned.push_back({first, first + std::min(count, from.slot_capacity - first)});
   }
-  return pinned;
+  return joined(std::move(pinned));
+}
+
+std::uint64_t PoolMemory::State::pinned_bytes(std::uint32_t arena) const {
+  std::uint64_t bytes = 0;
+  for (std::uint32_t ring = 0; ring < rings.size(); ++ring) {
+    if (plan.rings[ring].arena != arena) continue;
+    for (const SlotRange slots : pinned_slots(ring)) {
+      const std::uint32_t end = std::min(slots.end, rings[ring].slots_published.load());
+      bytes += std::uint64_t{end - std::min(slots.begin, end)} * plan.rings[ring].class_bytes;
+    }
+  }
+  return bytes;
 }
 
 std::vector<bool> PoolMemory::State::pinned_extents(std::uint32_t ring) const {

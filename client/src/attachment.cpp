@@ -85,6 +85,7 @@ void take_up(Attachment& attachment, Attached&& attached) noexcept {
   attachment.incarnation = (attachment.incarnation + 1) & 0xff;
   attachment.client_id = attached.client_id;
   attachment.epoch = attached.epoch;
+  attachment.users = attached.users;
   attachment.socket_path = std::move(attached.socket_path);
   attachment.descriptors.take(std::move(attached.socket), std::move(attached.doorbell),
                               std::move(attached.wake));
@@ -98,6 +99,7 @@ void take_up(Attachment& attachment, Attached&& attached) noexcept {
   const std::byte* base = attachment.control.data();
   attachment.pool_tag = header.pool_tag;
   attachment.placement = header.placement;
+  attachment.clears_always = header.scrub.load(std::memory_order_relaxed) == lib::Scrub::kAlways;
   attachment.class_count = header.class_count;
   const auto* arenas = reinterpret_cast<const lib::ArenaEntry*>(base + header.arenas_offset);
   attachment.arenas.assign(arenas, arenas + header.arena_count);

@@ -6,10 +6,12 @@
 #include <zeropool/lib/hot_path.hpp>
 #include <zeropool/lib/slot_transfer.hpp>
 
+#include "scrub.hpp"
+
 namespace zeropool::client {
 
 lib::SharedMagazine* dummy_magazine() noexcept {
-  static lib::SharedMagazine dummy{0, lib::kDummyCount, 0, {}};
+  static lib::SharedMagazine dummy{0, lib::kDummyCount, 0, {}, 0};
   return &dummy;
 }
 
@@ -194,6 +196,7 @@ Source CacheOps::refill(std::uint32_t ring) noexcept {
     next = lib::SharedBatchRing(setup(ring).view).claim_filled(cache_.domain, cache_.me, stats);
     count_claim(ring, stats, next != kNoCell);
     if (next == kNoCell) return Source::kNone;
+    clear_foreign(attachment_, ring, next);
   }
   if (old_previous == kNoCell) {
     set_previous(ring, old_loaded);
@@ -266,6 +269,7 @@ bool CacheOps::make_room(std::uint32_t ring) noexcept {
   stats.low = false;
   count_claim(ring, stats, next != kNoCell);
   if (next == kNoCell) return false;
+  clear_foreign(attachment_, ring, next);
   if (old_loaded != kNoCell) {
     if (old_previous != kNoCell && !push_spare(ring, old_previous)) release(ring, old_previous);
     set_previous(ring, old_loaded);
