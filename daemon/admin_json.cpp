@@ -33,7 +33,8 @@ json arenas_of(const PoolStatistics& pool) {
     arenas.push_back({{"node", arena.node},
                       {"page_size", page_size_word(arena.page_kind)},
                       {"committed_bytes", arena.committed_bytes},
-                      {"misplaced_bytes", arena.misplaced_bytes}});
+                      {"misplaced_bytes", arena.misplaced_bytes},
+                      {"pinned_bytes", arena.pinned_bytes}});
   }
   return arenas;
 }

@@ -17,6 +17,7 @@ inline bool put_checked(const lib::SharedRingView& ring, std::uint32_t cell, std
   lib::SharedMagazine& magazine = ring.cells[cell];
   const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);
   if (count >= ring.magazine_slots || count >= lib::kMaxMagazineSlots) return false;
+  lib::admit(magazine, lib::kManyUsers);                         // whose it was is not known here
   magazine.slots[count].store(slot, std::memory_order_relaxed);  // put 1
   lib::program_order();
   magazine.count.store(count + 1, std::memory_order_relaxed);  // put 2: COMMIT

@@ -105,9 +105,14 @@ ClientReclaim reclaim_client(Pool& pool, std::uint32_t client, std::uint32_t epo
   counters.reclaimed_held.resize(rings);
   counters.reclaimed_in_transit.resize(rings);
 
+  std::uint32_t users = lib::kManyUsers;
+  for (const ClientInfo& info : pool.clients) {
+    if (info.id == client) users = lib::user_stamp(info.uid);
+  }
+
   ClientReclaim report;
   for (std::uint32_t r = 0; r < rings; ++r) {
-    lib::Reclaimer<std::atomic> reclaimer(memory.ring(r), client, epoch);
+    lib::Reclaimer<std::atomic> reclaimer(memory.ring(r), client, epoch, users);
     const lib::ReclaimReport ring =
         direct_io
             ? reclaimer.run_with_quarantine([&](std::uint32_t slot) { memory.quarantine(r, slot); })

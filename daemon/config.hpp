@@ -73,7 +73,7 @@ struct WaitConfig {
 };
 
 using lib::Placement;
-enum class Scrub { kNever, kOnUserChange, kAlways };
+using lib::Scrub;
 
 // Names only: whether they exist is looked up where they are resolved.
 struct AccessConfig {

@@ -44,14 +44,6 @@ std::uint32_t thread_records(const LimitsConfig& limits) {
   return std::min(limits.threads + limits.clients, lib::kMaxThreads);
 }
 
-// Keys that are understood and kept, and that this version does nothing with: nobody shall rely on them.
-void say_what_has_no_effect(const PoolConfig& pool) {
-  if (pool.scrub != Scrub::kNever) {
-    spdlog::info("pool '{}': scrub has no effect yet: a buffer shows what its last holder wrote",
-                 pool.name);
-  }
-}
-
 }  // namespace
 
 bool Daemon::open(const Config& config, std::string& why) {
@@ -261,7 +253,6 @@ void Daemon::say_what_was_chosen() const {
     }
     spdlog::info("pool '{}': classes {}; limit {}; {}", pool->config.name, classes,
                  format_bytes(limit_of(pool->config)), arenas);
-    say_what_has_no_effect(pool->config);
   }
 }
 

@@ -180,6 +180,7 @@ void PoolMemory::State::step_tables() {
   lib::ControlHeader& header = view.header();
   const bool threads = header.threads_wanted.exchange(0, std::memory_order_relaxed) != 0;
   const bool orders = header.orders_wanted.exchange(0, std::memory_order_relaxed) != 0;
+  const bool pins = header.pins_wanted.exchange(0, std::memory_order_relaxed) != 0;
   const auto now = std::chrono::steady_clock::now();
   const bool look = now >= next_table_look;
   if (look) next_table_look = now + kTableLook;
@@ -187,11 +188,14 @@ void PoolMemory::State::step_tables() {
     const auto number = static_cast<Table>(i);
     StepTable& table = tables[i];
     if (table.target > table.published || table.published == table.capacity) continue;
-    const bool asked = (number == kThreads && threads) || (number == kOrders && orders);
+    const bool asked = (number == kThreads && threads) || (number == kOrders && orders) ||
+                       (number == kPins && pins);
     if (!asked && !(look && more_than_half_used(number))) continue;
     // Twice as many; where that is too much, one more step.
     if (!request_step(number, table.published * 2))
       request_step(number, table.published + table.first_step);
+    // Its pages may be there already, by the size of a commit: then nothing is to come that would publish it.
+    if (table.target > table.published) publish_steps();
   }
 }
 

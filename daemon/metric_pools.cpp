@@ -75,6 +75,13 @@ void add_memory(MetricSheet& sheet, const Pools& pools) {
                     arena.misplaced_bytes);
     }
   }
+  MetricSheet::Family pinned =
+      sheet.gauge("pinned_bytes", "Buffers that clients have pinned, each counted once.");
+  for (const PoolStatistics& pool : pools) {
+    for (const ArenaStatistics& arena : pool.arenas) {
+      pinned.set(with(pool_labels(pool), "node", std::to_string(arena.node)), arena.pinned_bytes);
+    }
+  }
   each_pool(sheet.gauge("metadata_bytes", "Committed for the pool's control segment."), pools,
             &PoolStatistics::metadata_bytes);
   each_pool(sheet.gauge("pool_limit_bytes", "The most that the pool may commit."), pools,

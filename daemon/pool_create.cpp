@@ -203,7 +203,7 @@ bool PoolMemory::State::commit_metadata(std::string& why) {
 void PoolMemory::State::write_policy(const PoolConfig& config, std::uint64_t limit_bytes) {
   constexpr auto kPlain = std::memory_order_relaxed;
   lib::ControlHeader& header = view.header();
-  header.scrub = static_cast<std::uint32_t>(config.scrub);
+  header.scrub.store(config.scrub, kPlain);
   header.placement = config.placement;
   header.wait_timeout_ns.store(static_cast<std::uint64_t>(config.wait.timeout.count()), kPlain);
   header.lease_ns.store(static_cast<std::uint64_t>(config.handoff_lease.count()), kPlain);

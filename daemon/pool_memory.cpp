@@ -80,6 +80,9 @@ std::uint64_t PoolMemory::committed_bytes(std::uint32_t arena) const {
 std::uint64_t PoolMemory::misplaced_bytes(std::uint32_t arena) const {
   return state_->arenas[arena].misplaced_bytes;
 }
+std::uint64_t PoolMemory::pinned_bytes(std::uint32_t arena) const {
+  return state_->pinned_bytes(arena);
+}
 void PoolMemory::verify_placement(std::uint32_t extents) { state_->verify_some(extents); }
 std::uint64_t PoolMemory::metadata_bytes() const { return state_->metadata_bytes; }
 std::uint64_t PoolMemory::published_slots(std::uint32_t ring) const {

@@ -179,6 +179,7 @@ class PoolMemory {
   std::uint64_t committed_bytes(std::uint32_t arena) const;  // data only
   // Of those, on another node than asked for: by samples, right after each commit and by verify_placement().
   std::uint64_t misplaced_bytes(std::uint32_t arena) const;
+  std::uint64_t pinned_bytes(std::uint32_t arena) const;    // each slot once; a scan of all pins
   std::uint64_t metadata_bytes() const;                     // control segment
   std::uint64_t published_slots(std::uint32_t ring) const;  // exact: slots handed to the ring
   bool in_service(std::uint32_t ring,

@@ -197,7 +197,8 @@ struct PoolMemory::State {
   void publish_extent(std::uint32_t ring, std::uint32_t extent);
   bool is_committed(std::uint32_t ring, std::uint32_t slot) const;
   bool is_publishable(std::uint32_t ring, std::uint32_t slot) const;
-  void put_in_ring(std::uint32_t ring, const std::vector<std::uint32_t>& slots);
+  void put_in_ring(std::uint32_t ring, const std::vector<std::uint32_t>& slots,
+                   std::uint32_t fresh_extent = lib::kNone);
 
   // trim.cpp
   TrimReport trim(std::uint64_t wanted_bytes, std::uint32_t except_ring, ReleaseReason reason);
@@ -209,6 +210,7 @@ struct PoolMemory::State {
   std::vector<bool> slots_in_use(std::uint32_t ring) const;
   std::vector<SlotRange> pinned_slots(std::uint32_t ring) const;
   std::vector<bool> pinned_extents(std::uint32_t ring) const;
+  std::uint64_t pinned_bytes(std::uint32_t arena) const;
   std::vector<std::uint32_t> withdraw(std::uint32_t ring, const std::vector<bool>& wanted,
                                       SlotRange window);
   void withdraw_from(std::uint32_t ring, std::uint32_t cell, const std::vector<bool>& wanted,

@@ -140,7 +140,8 @@ bool PoolService::look_before_sleep() {
 bool PoolService::wishes_raised() const {
   const lib::ControlHeader& header = pool_.memory->header();
   return header.rings_low.load(kRelaxed) != 0 || header.threads_wanted.load(kRelaxed) != 0 ||
-         header.orders_wanted.load(kRelaxed) != 0;  // all answered by top_up(), which clears them
+         header.orders_wanted.load(kRelaxed) != 0 ||
+         header.pins_wanted.load(kRelaxed) != 0;  // all answered by top_up(), which clears them
 }
 
 void PoolService::awake() { pool_.memory->header().sleeping.store(0, kRelaxed); }

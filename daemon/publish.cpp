@@ -54,11 +54,13 @@ void PoolMemory::State::publish_extent(std::uint32_t ring, std::uint32_t extent)
   for (std::uint32_t slot = touching.begin; slot < touching.end; ++slot) {
     if (is_publishable(ring, slot)) slots.push_back(slot);
   }
-  put_in_ring(ring, slots);
+  put_in_ring(ring, slots, extent);
 }
 
-// Slots that the daemon holds, all of whose extents are published.
-void PoolMemory::State::put_in_ring(std::uint32_t ring, const std::vector<std::uint32_t>& slots) {
+// Slots that the daemon holds, all of whose extents are published. Those that lie in `fresh_extent` nobody has had since
+// it was committed; of the others it is not known who had them.
+void PoolMemory::State::put_in_ring(std::uint32_t ring, const std::vector<std::uint32_t>& slots,
+                                    std::uint32_t fresh_extent) {
   RingState& state = rings[ring];
   lib::SharedBatchRing shared(ring_view(ring));
   const lib::SharedRingView& seen = shared.view();
@@ -74,6 +76,9 @@ void PoolMemory::State::put_in_ring(std::uint32_t ring, const std::vector<std::u
     if (count >= most) ++fruitless;
     for (; count < most && next < slots.size(); ++count, ++next) {
       const std::uint32_t slot = slots[next];
+      const bool fresh = first_extent_of(plan.rings[ring], slot) == fresh_extent &&
+                         last_extent_of(plan.rings[ring], slot) == fresh_extent;
+      lib::admit(seen.cells[cell], fresh ? lib::kNoUser : lib::kManyUsers);
       put_at(seen.cells[cell], count, seen.slots[slot], slot);
       state.in_service[slot] = true;
       ++state.slots_in_service;

@@ -67,7 +67,7 @@ PoolStatistics collect_pool_statistics(const Pool& pool, Budget& budget) {
   for (std::uint32_t number = 0; number < plan.shape.arenas.size(); ++number) {
     const lib::PoolShape::Arena& arena = plan.shape.arenas[number];
     statistics.arenas.push_back({arena.node, arena.page_kind, memory.committed_bytes(number),
-                                 memory.misplaced_bytes(number)});
+                                 memory.misplaced_bytes(number), memory.pinned_bytes(number)});
   }
   add_rings(pool, statistics);
   statistics.clients = pool.clients;

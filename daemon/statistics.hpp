@@ -46,6 +46,7 @@ struct ArenaStatistics {
   lib::PageKind page_kind = lib::PageKind::kSmall4KiB;
   std::uint64_t committed_bytes = 0;
   std::uint64_t misplaced_bytes = 0;
+  std::uint64_t pinned_bytes = 0;
 };
 
 struct PoolStatistics {

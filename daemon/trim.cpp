@@ -27,6 +27,21 @@ constexpr auto kPlain = std::memory_order_relaxed;
 constexpr std::uint64_t kMostExtents = 128;  // of one call: the loop must not stand still
 constexpr int kRestAfterLook = 4;            // times what a look that found nothing took
 
+// Each slot once, ascending: however many pins name it, it is looked at once.
+std::vector<SlotRange> joined(std::vector<SlotRange> ranges) {
+  std::sort(ranges.begin(), ranges.end(),
+            [](const SlotRange& a, const SlotRange& b) { return a.begin < b.begin; });
+  std::vector<SlotRange> result;
+  for (const SlotRange range : ranges) {
+    if (!result.empty() && range.begin <= result.back().end) {
+      result.back().end = std::max(result.back().end, range.end);
+    } else {
+      result.push_back(range);
+    }
+  }
+  return result;
+}
+
 }  // namespace
 
 bool PoolMemory::State::is_trimmed_for(std::uint32_t ring, ReleaseReason reason) const {
@@ -180,7 +195,19 @@ std::vector<SlotRange> PoolMemory::State::pinned_slots(std::uint32_t ring) const
     if (first >= from.slot_capacity || count == 0) continue;
     pinned.push_back({first, first + std::min(count, from.slot_capacity - first)});
   }
-  return pinned;
+  return joined(std::move(pinned));
+}
+
+std::uint64_t PoolMemory::State::pinned_bytes(std::uint32_t arena) const {
+  std::uint64_t bytes = 0;
+  for (std::uint32_t ring = 0; ring < rings.size(); ++ring) {
+    if (plan.rings[ring].arena != arena) continue;
+    for (const SlotRange slots : pinned_slots(ring)) {
+      const std::uint32_t end = std::min(slots.end, rings[ring].slots_published.load());
+      bytes += std::uint64_t{end - std::min(slots.begin, end)} * plan.rings[ring].class_bytes;
+    }
+  }
+  return bytes;
 }
 
 std::vector<bool> PoolMemory::State::pinned_extents(std::uint32_t ring) const {

@@ -37,8 +37,9 @@ enum {
   ZP_PROTOCOL = 15,
   ZP_SYSTEM = 16,
   ZP_INVALID_ARGUMENT = 17,
-  ZP_STOPPING = 18,     /* zeropoold is stopping; buffers that are held stay valid */
-  ZP_WRONG_PROCESS = 19 /* a buffer inherited by fork: the parent's, inert here */
+  ZP_STOPPING = 18,      /* zeropoold is stopping; buffers that are held stay valid */
+  ZP_WRONG_PROCESS = 19, /* a buffer inherited by fork: the parent's, inert here */
+  ZP_TOO_MANY_PINS = 20
 };
 
 typedef struct zp_pool zp_pool;
@@ -124,6 +125,17 @@ void zp_put_batch(zp_buffer* buffers, size_t count);
 int zp_release(zp_buffer* buffer, uint32_t receiver, zp_handle* handle);
 /* Exactly one adopter of a handle wins; the releaser may be it. */
 int zp_adopt(zp_pool* pool, zp_handle handle, zp_buffer* buffer);
+
+/* A pin; empty when pool is NULL. The rest is the library's. */
+typedef struct zp_pin_token {
+  zp_pool* pool;
+  uint64_t word;
+} zp_pin_token;
+/* Keeps the pages of a held buffer where they are until zp_unpin() or the end of this process, whoever gets the buffer
+ * meanwhile: zeropoold neither releases nor replaces them. For I/O that is told addresses in advance. */
+int zp_pin(const zp_buffer* buffer, zp_pin_token* token);
+/* Empties the token. An empty one is fine. */
+void zp_unpin(zp_pin_token* token);
 
 /* Another size within the capacity. On failure nothing is changed. What lies beyond the size is not to be touched:
  * AddressSanitizer, Valgrind and ZEROPOOL_DEBUG=guard take the largest size that a buffer has had for its end. */

@@ -87,6 +87,7 @@ void take_up(Attachment& attachment, Attached&& attached) noexcept {
   attachment.client_id = attached.client_id;
   attachment.epoch = attached.epoch;
   attachment.client_number = attached.client_number;  // checked: connection.cpp, say_here()
+  attachment.users = attached.users;
   attachment.socket_path = std::move(attached.socket_path);
   attachment.descriptors.take(std::move(attached.socket), std::move(attached.doorbell),
                               std::move(attached.wake));
@@ -100,6 +101,7 @@ void take_up(Attachment& attachment, Attached&& attached) noexcept {
   const std::byte* base = attachment.control.data();
   attachment.pool_tag = header.pool_tag;
   attachment.placement = header.placement;
+  attachment.clears_always = header.scrub.load(std::memory_order_relaxed) == lib::Scrub::kAlways;
   attachment.class_count = header.class_count;
   const auto* arenas = reinterpret_cast<const lib::ArenaEntry*>(base + header.arenas_offset);
   attachment.arenas.assign(arenas, arenas + header.arena_count);

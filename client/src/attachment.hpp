@@ -70,6 +70,8 @@ struct Attachment : zeropool::v1::detail::PoolState {
   std::vector<lib::ArenaEntry> arenas;
   std::vector<lib::CpuEntry> cpus;
   lib::Placement placement = lib::Placement::kLocal;
+  std::uint32_t users = 0;     // this process's stamp in magazines
+  bool clears_always = false;  // the pool's scrub, as it was at the attach
   std::uint32_t class_count = 0;
   std::uint32_t pool_tag = 0;
   bool barriers = false;         // this process takes part in membarrier

@@ -8,6 +8,7 @@
 #include "get.hpp"
 #include "order.hpp"
 #include "put.hpp"
+#include "scrub.hpp"
 
 namespace zeropool::client {
 namespace {
@@ -79,9 +80,9 @@ void give_back(Access& access, zp_buffer* buffers, std::size_t count,
 }
 
 // To be called for what a batch returns.
-void watch_got(Attachment& attachment, const zp_buffer* buffers, std::size_t count) noexcept {
-  if (!attachment.watch.on()) return;
-  for (std::size_t i = 0; i < count; ++i) attachment.watch.got(attachment, buffers[i]);
+void hand_out_all(Attachment& attachment, const zp_buffer* buffers, std::size_t count) noexcept {
+  if (!attachment.watch.on() && !attachment.clears_always) return;
+  for (std::size_t i = 0; i < count; ++i) hand_out(attachment, buffers[i]);
 }
 
 }  // namespace
@@ -101,7 +102,7 @@ std::size_t get_many(Attachment& attachment, std::size_t bytes, std::size_t coun
     if (access.code() != 0) return 0;
     const std::size_t taken = take_run(attachment, access, cls, bytes, count, buffers);
     if (taken > 0) {
-      watch_got(attachment, buffers, taken);
+      hand_out_all(attachment, buffers, taken);
       if (taken < count) would_wait(attachment);
       return taken;
     }
@@ -113,7 +114,7 @@ std::size_t get_many(Attachment& attachment, std::size_t bytes, std::size_t coun
   Access access(attachment);
   std::size_t taken = 1;
   if (access.code() == 0) taken += take_run(attachment, access, cls, bytes, count - 1, buffers + 1);
-  watch_got(attachment, buffers, taken);
+  hand_out_all(attachment, buffers, taken);
   if (access.code() != 0) return taken;
   if (taken < count) would_wait(attachment);
   return taken;
@@ -147,7 +148,7 @@ int get_batch(Attachment& attachment, const std::size_t* bytes, std::size_t coun
         buffers[filled] = make_buffer(attachment, one.ring, one.slot, one.mark, bytes[filled]);
       }
       if (filled == count) {
-        watch_got(attachment, buffers, count);
+        hand_out_all(attachment, buffers, count);
         return 0;
       }
       // Nobody waits holding a part: the whole is ordered.
@@ -178,7 +179,7 @@ int get_batch(Attachment& attachment, const std::size_t* bytes, std::size_t coun
       }
     });
     if (granted == count) {
-      watch_got(attachment, buffers, count);
+      hand_out_all(attachment, buffers, count);
       return 0;
     }
     give_back(access, buffers, count, attachment);  // damaged entries among them: ask again

@@ -15,6 +15,7 @@
 #include "get.hpp"
 #include "put.hpp"
 #include "quota.hpp"
+#include "scrub.hpp"
 #include "size_text.hpp"
 
 namespace {
@@ -54,7 +55,7 @@ int get_within(zp_pool* pool, std::size_t bytes, std::int64_t timeout_ns,
   *buffer = zp_buffer{ring.base + taken.slot * ring.class_bytes, pool,
                       detail::make_buffer_word(taken.mark, taken.ring, attachment.incarnation),
                       taken.slot, static_cast<std::uint32_t>(bytes)};
-  if (attachment.watch.on()) attachment.watch.got(attachment, *buffer);
+  hand_out(attachment, *buffer);
   return 0;
 }
 

@@ -11,6 +11,7 @@
 
 #include "order.hpp"
 #include "quota.hpp"
+#include "scrub.hpp"
 
 namespace zeropool::client {
 
@@ -26,7 +27,7 @@ std::int64_t coarse_ns() noexcept {
 }  // namespace
 
 lib::SharedMagazine* dummy_magazine() noexcept {
-  static lib::SharedMagazine dummy{0, lib::kDummyCount, 0, {}};
+  static lib::SharedMagazine dummy{0, lib::kDummyCount, 0, {}, 0};
   return &dummy;
 }
 
@@ -281,6 +282,7 @@ bool CacheOps::take_single(std::uint32_t ring, std::uint32_t& slot, lib::Mark& m
   count_claim(ring, stats, number != kNoCell);
   bool taken = false;
   if (number != kNoCell) {
+    clear_foreign(attachment_, ring, number);
     RingCache& cache = this->ring(ring);
     lib::TakeOutcome outcome = lib::TakeOutcome::kDropped;
     while (outcome == lib::TakeOutcome::kDropped) {
@@ -309,6 +311,7 @@ Source CacheOps::refill(std::uint32_t ring) noexcept {
     visit(ring);
     next = claim_filled(ring);
     if (next == kNoCell) return Source::kNone;
+    clear_foreign(attachment_, ring, next);
   }
   if (old_previous == kNoCell) {
     set_previous(ring, old_loaded);
@@ -390,6 +393,7 @@ bool CacheOps::make_room(std::uint32_t ring) noexcept {
   count_claim(ring, stats, next != kNoCell);
   if (next == kNoCell) return false;
   charge_of(attachment_).add(bytes_in(ring, next));
+  clear_foreign(attachment_, ring, next);
   if (old_loaded != kNoCell) {
     if (old_previous != kNoCell && !push_spare(ring, old_previous)) release(ring, old_previous);
     set_previous(ring, old_loaded);

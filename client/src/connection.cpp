@@ -212,6 +212,11 @@ Attached attach_once(const AttachWish& wish, const std::string& path, bool& cut)
                       " was replaced while this program attached, and the new one has not waited "
                       "for it (was it stopped?): open the pool again");
   }
+  if (attached.code == ErrorCode::ok) {
+    const lib::ControlView view(attached.control.data());
+    attached.users =
+        lib::user_stamp(view.client(attached.client_number).uid.load(std::memory_order_relaxed));
+  }
   attached.socket = std::move(socket);
   attached.socket_path = path;
   return attached;

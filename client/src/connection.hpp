@@ -29,6 +29,7 @@ struct Attached {
   std::uint32_t client_id = 0;
   std::uint32_t epoch = 0;
   std::uint32_t client_number = 0;
+  std::uint32_t users = 0;  // lib::user_stamp() of this process, as the daemon knows its user
   lib::UniqueFd socket;
   lib::UniqueFd doorbell;
   lib::UniqueFd wake;

@@ -8,6 +8,7 @@
 #include "access.hpp"
 #include "order.hpp"
 #include "quota.hpp"
+#include "scrub.hpp"
 #include "size_text.hpp"
 
 namespace zeropool::client {
@@ -183,10 +184,8 @@ zp_v1_slot zp_v1_get_slow(zp_pool* pool, std::size_t bytes, std::int64_t timeout
   if (code != 0) return {0, static_cast<std::uint64_t>(code)};
   const std::uint64_t word =
       zeropool::v1::detail::make_buffer_word(taken.mark, taken.ring, attachment.incarnation);
-  if (attachment.watch.on()) {
-    attachment.watch.got(attachment, zp_buffer{zp_v1_address(pool, word, taken.slot), pool, word,
-                                               taken.slot, static_cast<std::uint32_t>(bytes)});
-  }
+  hand_out(attachment, zp_buffer{zp_v1_address(pool, word, taken.slot), pool, word, taken.slot,
+                                 static_cast<std::uint32_t>(bytes)});
   return {word, taken.slot};
 }
 

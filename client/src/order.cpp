@@ -10,6 +10,7 @@
 
 #include "daemon_link.hpp"
 #include "quota.hpp"
+#include "scrub.hpp"
 #include "size_text.hpp"
 
 namespace zeropool::client {
@@ -236,6 +237,7 @@ bool Order::next_granted(CacheOps& ops, std::uint32_t& link, std::uint32_t& ring
     if (!magazine.owner.compare_exchange_strong(expected, ops.me().word, std::memory_order_acquire))
       return false;
     magazine.link.store(0, std::memory_order_relaxed);
+    clear_foreign(attachment_, ring, cell);
     link = next;
     return true;
   }

@@ -126,12 +126,13 @@ void SlotWatch::check_filled(const Attachment& attachment, Ring& ring,
                       static_cast<std::size_t>(ring.class_bytes), at);
 }
 
-void SlotWatch::got(const Attachment& attachment, const zp_buffer& buffer) noexcept {
+void SlotWatch::got(const Attachment& attachment, const zp_buffer& buffer, bool clear) noexcept {
   const std::uint32_t number = detail::ring_of(buffer.word);
   if (number >= ring_count_) return;
   Ring& ring = rings_[number];
   checkers_.open(buffer.data, ring.class_bytes);
   if (poison_) check_filled(attachment, ring, buffer);
+  if (clear) std::memset(buffer.data, 0, ring.class_bytes);
   begin_hold(ring, buffer.slot, buffer.size);
 }
 
@@ -163,6 +164,19 @@ void SlotWatch::before_release(const Attachment& attachment, std::uint32_t numbe
   Ring& ring = rings_[number];
   end_hold(attachment, ring, slot);
   close(ring, slot, 0);
+}
+
+void SlotWatch::before_clearing(std::uint32_t number, std::uint32_t slot) noexcept {
+  if (number >= ring_count_) return;
+  Ring& ring = rings_[number];
+  checkers_.open(address(ring, slot), ring.class_bytes);
+  // A stamp that stays would have the zeros taken for a write after the put.
+  ring.slots[slot].note.store(0, std::memory_order_relaxed);
+  lib::program_order();
+}
+
+void SlotWatch::after_clearing(std::uint32_t number, std::uint32_t slot) noexcept {
+  if (number < ring_count_) close(rings_[number], slot, 0);
 }
 
 void SlotWatch::resized(std::uint32_t number, std::uint32_t slot, std::uint64_t bytes) noexcept {

@@ -43,14 +43,17 @@ class SlotWatch {
   // Before the memory is unmapped, and in a forked child, where it is not mapped: nothing of it is closed any more.
   void open_all() noexcept;
 
-  // A get has served it; the buffer says which slot and how many bytes.
-  void got(const Attachment& attachment, const zp_buffer& buffer) noexcept;
+  // A get has served it; the buffer says which slot and how many bytes. `clear`: all of its bytes become 0.
+  void got(const Attachment& attachment, const zp_buffer& buffer, bool clear) noexcept;
   void adopted(const Attachment& attachment, const zp_buffer& buffer) noexcept;
   // This process holds it and is about to put it, to release it (W1).
   void before_put(const Attachment& attachment, std::uint32_t ring, std::uint32_t slot,
                   lib::Mark held) noexcept;
   void before_release(const Attachment& attachment, std::uint32_t ring,
                       std::uint32_t slot) noexcept;
+  // This process owns the magazine that the free slot lies in, and writes zeros into the slot's memory in between.
+  void before_clearing(std::uint32_t ring, std::uint32_t slot) noexcept;
+  void after_clearing(std::uint32_t ring, std::uint32_t slot) noexcept;
   // It now has that many bytes.
   void resized(std::uint32_t ring, std::uint32_t slot, std::uint64_t bytes) noexcept;
 

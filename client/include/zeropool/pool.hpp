@@ -143,6 +143,16 @@ class Pool {
     return code == 0 ? Buffer::from_c(raw) : Buffer::failed(static_cast<std::uint64_t>(code));
   }
 
+  // Keeps the pages of a held buffer where they are, for I/O that is told their addresses in advance (io_uring's
+  // registered buffers, RDMA, a GPU): zeropoold neither releases nor replaces them while the Pin and this process live,
+  // whoever gets the buffer meanwhile. Their bytes count as committed for as long.
+  Pin pin(const Buffer& buffer) noexcept {
+    Pin pin;
+    const zp_buffer raw = buffer.view();
+    pin.code_ = static_cast<ErrorCode>(zp_pin(&raw, &pin.token_));
+    return pin;
+  }
+
   // This client's number, for Buffer::release(receiver).
   std::uint32_t client_id() const noexcept { return zp_client_id(pool_); }
   std::string name() const { return zp_pool_name(pool_); }

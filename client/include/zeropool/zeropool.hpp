@@ -4,5 +4,6 @@
 #include <zeropool/buffer.hpp>
 #include <zeropool/error.hpp>
 #include <zeropool/handle.hpp>
+#include <zeropool/pin.hpp>
 #include <zeropool/pool.hpp>
 #include <zeropool/stats.hpp>

@@ -29,9 +29,9 @@ class TestRing {
         slots_(new lib::SlotWords<Atom>[shape.slots]()),
         holders_(new Atom<std::uint32_t>[shape.slots]()),
         hot_heads_(new lib::HotQueueHead<Atom>[shape.domains]()),
-        hot_entries_(new Atom<std::uint32_t>[shape.domains * shape.hot_size]()),
+        hot_entries_(new Atom<std::uint32_t>[std::size_t{shape.domains} * shape.hot_size]()),
         words_((shape.cells + 63) / 64),
-        bits_(new Atom<std::uint64_t>[3 * (words_ + (words_ + 63) / 64)]()) {
+        bits_(new Atom<std::uint64_t>[std::size_t{3} * (words_ + (words_ + 63) / 64)]()) {
     cells_published.store(shape.cells);
     slots_published.store(shape.slots);
     view.cells = cells_.get();

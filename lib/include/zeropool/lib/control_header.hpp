@@ -27,6 +27,9 @@ enum class PageKind : std::uint32_t {
 // Where a pool's buffers come from; docs/numa.md.
 enum class Placement : std::uint32_t { kLocal = 0, kLocalOnly = 1, kInterleave = 2 };
 
+// What a buffer shows of its earlier holders; client/src/scrub.hpp.
+enum class Scrub : std::uint32_t { kNever = 0, kOnUserChange = 1, kAlways = 2 };
+
 struct alignas(kSmallPage) ControlHeader {
   // Identity.
   std::uint64_t magic;
@@ -50,7 +53,7 @@ struct alignas(kSmallPage) ControlHeader {
   std::uint32_t order_capacity;
   std::uint32_t share_capacity;
   std::uint32_t pin_capacity;
-  std::uint32_t scrub;
+  std::atomic<Scrub> scrub;
   Placement placement;
   std::uint32_t reserved0;
 
@@ -95,6 +98,7 @@ struct alignas(kSmallPage) ControlHeader {
   alignas(kCacheLine) std::atomic<std::uint32_t> threads_wanted;
   std::atomic<std::uint32_t> orders_wanted;
   std::atomic<std::uint32_t> rings_low;  // some ring's `low` is raised
+  std::atomic<std::uint32_t> pins_wanted;
 
   // Who holds most.
   alignas(kCacheLine) std::atomic<std::uint32_t> holders_version;

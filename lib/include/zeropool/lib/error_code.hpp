@@ -27,6 +27,7 @@ enum class ErrorCode : std::uint32_t {
   invalid_argument = 17,
   stopping = 18,
   wrong_process = 19,  // a Buffer inherited by fork
+  too_many_pins = 20,
 };
 
 // snake_case name, as in messages and metrics.
@@ -52,6 +53,7 @@ constexpr const char* error_name(ErrorCode code) noexcept {
     case ErrorCode::invalid_argument: return "invalid_argument";
     case ErrorCode::stopping: return "stopping";
     case ErrorCode::wrong_process: return "wrong_process";
+    case ErrorCode::too_many_pins: return "too_many_pins";
   }
   return "unknown";
 }

@@ -6,13 +6,24 @@
 //   C1  Only the owner named by `owner` writes count, link and slots; nobody writes them while it is 0.
 //   C2  slots[0 .. count) are distinct, and each is Free or about to be (the windows of slot_transfer.hpp).
 //   C3  A slot lies below the count of at most one magazine.
+//   C4  Each of those slots is clean (all its bytes are 0, nobody has had it), or was put there by a process of the
+//       user that `users` names, or `users` is kManyUsers. Whoever puts a slot sees to it before the put's commit.
 
 #include <atomic>
 #include <cstdint>
 
 #include <zeropool/lib/layout_constants.hpp>
+#include <zeropool/lib/ordering.hpp>
 
 namespace zeropool::inline v1::lib {
+
+// Magazine::users: whose bytes its slots may show. 1 + the user id as the daemon knows it.
+inline constexpr std::uint32_t kNoUser = 0;
+inline constexpr std::uint32_t kManyUsers = 0xffffffff;
+// User ids that more than one user may have here (65534: those that our user namespace does not map) count as many.
+constexpr std::uint32_t user_stamp(std::uint32_t uid) noexcept {
+  return uid >= 0xfffffffe || uid == 65534 ? kManyUsers : uid + 1;
+}
 
 template <template <typename> class Atom>
 struct alignas(256) Magazine {
@@ -21,6 +32,17 @@ struct alignas(256) Magazine {
   Atom<std::uint32_t>
       link;  // while granted: 1 + the number of the order's next magazine, 0 at the end
   Atom<std::uint32_t> slots[kMaxMagazineSlots];
+  Atom<std::uint32_t> users;
 };
+
+// C4, before a slot that shows bytes of `users` is put. The caller owns the magazine.
+template <template <typename> class Atom>
+void admit(Magazine<Atom>& magazine, std::uint32_t users) noexcept {
+  const std::uint32_t now = magazine.users.load(std::memory_order_relaxed);
+  const bool empty = magazine.count.load(std::memory_order_relaxed) == 0;
+  if (now == users || (users == kNoUser && !empty)) return;
+  magazine.users.store(empty || now == kNoUser ? users : kManyUsers, std::memory_order_relaxed);
+  program_order();
+}
 
 }  // namespace zeropool::v1::lib

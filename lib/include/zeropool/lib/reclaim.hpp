@@ -60,10 +60,13 @@ constexpr bool held_by(Mark mark, std::uint32_t client) noexcept {
 template <template <typename> class Atom>
 class Reclaimer {
  public:
-  Reclaimer(const RingView<Atom>& view, std::uint32_t client, std::uint32_t epoch) noexcept
+  // `users`: the stamp of the dead's user (magazine.hpp, C4).
+  Reclaimer(const RingView<Atom>& view, std::uint32_t client, std::uint32_t epoch,
+            std::uint32_t users = kManyUsers) noexcept
       : ring_(view),
         view_(ring_.view()),
         client_(client),
+        users_(users),
         me_(client == kDaemonClient
                 ? OwnerWord::daemon()
                 : OwnerWord::thread(client, epoch, OwnerWord::kUncachedThread)) {}
@@ -176,8 +179,10 @@ class Reclaimer {
     for (std::uint32_t slot = 0; slot < slots; ++slot) {
       // Acquire: pairs with H-release, so that the note read below is not older than the mark.
       Mark mark{view_.slots[slot].mark.load(std::memory_order_acquire)};
+      std::uint32_t users = users_;
       if (mark.state() == SlotState::kInTransit) {
         if (!take_from_transit(slot, mark)) continue;
+        users = kManyUsers;  // its releaser's bytes
       } else if (held_by(mark, client_)) {
         if (quarantine(slot, mark)) {
           ++report_.quarantined_slots;
@@ -188,6 +193,7 @@ class Reclaimer {
         continue;
       }
       room = magazine_with_room(room);
+      if (room != kNone) admit(view_.cells[room], users);
       if (room != kNone && put_slot(view_.cells[room], view_.slots, slot, mark)) continue;
       // Damage: the daemon's sweep collects it. It must not go on naming the dead.
       ++report_.without_room;
@@ -250,6 +256,7 @@ class Reclaimer {
   BatchRing<Atom> ring_;
   const RingView<Atom>& view_;
   std::uint32_t client_;
+  std::uint32_t users_;
   OwnerWord me_;
   std::uint32_t next_own_ = 0;
   ReclaimReport report_;

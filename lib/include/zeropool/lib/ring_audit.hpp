@@ -409,6 +409,7 @@ class RingAudit {
     ClaimStats stats;
     if (room == kNone) room = look.ring.claim_with_room(kMe, stats);
     if (room == kNone) return;  // the next pass
+    admit(look.view.cells[room], kManyUsers);
     const Mark absent = mark.with_holder(SlotState::kAbsent, 0);
     std::uint64_t expected = mark.word;
     if (!look.view.slots[slot].mark.compare_exchange_strong(expected, absent.word,
