@@ -14,6 +14,7 @@
 #include <utility>
 
 #include <zeropool/buffer.hpp>
+#include <zeropool/pin.hpp>
 #include <zeropool/stats.hpp>
 
 namespace zeropool {

@@ -126,7 +126,7 @@ TEST_CASE(
     }
   }
   MESSAGE(kills << " kills");
-  CHECK(kills >= 60);
+  CHECK(kills >= 40);  // a trim that finds little to move ends before the later ones
 }
 
 TEST_CASE(
