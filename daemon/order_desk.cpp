@@ -124,7 +124,10 @@ bool OrderDesk::serve(bool may_grow) {
   OrderWalk walk(queue_);
   const auto held_up = [&](const Order& order) { keep_others_behind(order, now); };
   while (Order* order = walk.next(held_up)) {
-    const Attempt outcome = attempt(*order, may_grow && !starving, now);  // O2
+    const Growth growth = starving   ? Growth::kSpent  // O2
+                          : may_grow ? Growth::kAllowed
+                                     : Growth::kLater;
+    const Attempt outcome = attempt(*order, growth, now);
     starving = starving || outcome == Attempt::kStarves;
     const OrderWalk::Next next = settle(*order, outcome, now);
     answered = answered || next == OrderWalk::Next::kDone;
@@ -189,7 +192,7 @@ void OrderDesk::note_end(const Order& order, std::uint64_t now) {
                                     1e-9);
 }
 
-OrderDesk::Attempt OrderDesk::attempt(Order& order, bool may_grow, std::uint64_t now) {
+OrderDesk::Attempt OrderDesk::attempt(Order& order, Growth growth, std::uint64_t now) {
   if (gone(order)) {
     ++pool_.counters.orders_cancelled;
     return Attempt::kDone;
@@ -215,12 +218,12 @@ OrderDesk::Attempt OrderDesk::attempt(Order& order, bool may_grow, std::uint64_t
     refuse(order, ErrorCode::ok);
     return Attempt::kDone;
   }
-  return attempt_within_quota(order, may_grow, now);
+  return attempt_within_quota(order, growth, now);
 }
 
-OrderDesk::Attempt OrderDesk::attempt_within_quota(Order& order, bool may_grow, std::uint64_t now) {
+OrderDesk::Attempt OrderDesk::attempt_within_quota(Order& order, Growth growth, std::uint64_t now) {
   // No memory was to be had a moment ago: what others give back meanwhile comes by the ring.
-  if (order.starved && starving_ && now < next_growth_ns_) may_grow = false;
+  if (order.starved && starving_ && now < next_growth_ns_) growth = Growth::kSpent;
   // Two rounds: growing from memory that is there already may publish at once.
   for (int round = 0; round < 2; ++round) {
     OrderClaim claim(*pool_.memory);
@@ -234,18 +237,21 @@ OrderDesk::Attempt OrderDesk::attempt_within_quota(Order& order, bool may_grow, 
       if (missing == 0) continue;
       // Memory that is to be had on the wished node goes before free slots of others, and those before memory that
       // others must give up (docs/numa.md).
-      const bool soon = may_grow && comes_soon(rings.front(), missing);
+      const bool soon = growth == Growth::kAllowed ? comes_soon(rings.front(), missing)
+                                                   : growth == Growth::kLater && !order.starved;
       for (std::size_t i = 1; i < rings.size() && !soon && missing > 0; ++i) {
         missing -= std::min(missing, claim.take(rings[i], missing, exact));
       }
       if (missing == 0) continue;
       covered = false;
       order.missing |= 1U << item.cls();
-      coming = (soon || (may_grow && round == 0 && grow(rings, missing))) && coming;
+      coming =
+          (soon || (growth == Growth::kAllowed && round == 0 && grow(rings, missing))) && coming;
     }
     pool_.counters.repairs += claim.repairs();
     if (covered) return hand_over(order, claim) ? Attempt::kDone : Attempt::kWaits;
-    if (!may_grow || round == 1) return order.starved ? Attempt::kStarves : Attempt::kWaits;
+    if (growth != Growth::kAllowed || round == 1)
+      return order.starved ? Attempt::kStarves : Attempt::kWaits;
     order.starved = !coming;
     if (order.starved) {
       next_growth_ns_ = now + kGrowthEveryNs;

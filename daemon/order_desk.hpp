@@ -66,6 +66,9 @@ class OrderDesk {
   std::chrono::nanoseconds next_look() const;
 
  private:
+  // Whether memory is committed for an order: yes; not in this pass, but perhaps in the next one; not now, as none is to
+  // be had (then buffers of other nodes are as good as any).
+  enum class Growth { kAllowed, kLater, kSpent };
   enum class Attempt { kDone, kWaits, kStarves, kOverQuota };
 
   void take_up(std::uint32_t cell, std::uint64_t now, std::vector<Order>& found);
@@ -73,8 +76,8 @@ class OrderDesk {
   void queue_up(std::vector<Order>& found);
   bool serve(bool may_grow);
   bool refuse_overdue(std::uint64_t now);
-  Attempt attempt(Order& order, bool may_grow, std::uint64_t now);
-  Attempt attempt_within_quota(Order& order, bool may_grow, std::uint64_t now);
+  Attempt attempt(Order& order, Growth growth, std::uint64_t now);
+  Attempt attempt_within_quota(Order& order, Growth growth, std::uint64_t now);
   OrderWalk::Next settle(Order& order, Attempt outcome, std::uint64_t now);
   // Whether the ring grows, or grows already, from what budget and node have left.
   bool comes_soon(std::uint32_t ring, std::uint64_t slots);

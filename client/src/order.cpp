@@ -214,6 +214,9 @@ int Order::wait(std::int64_t deadline_ns) noexcept {
         continue;  // answered at the last moment
       }
       if (gone) return why_not(ErrorCode::no_daemon);
+      // Gets may stand behind this order: the daemon is to hear that it is gone.
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      if (header.sleeping.load(std::memory_order_relaxed) != 0) attachment_.descriptors.ring();
       return why_not(refusal == ErrorCode::ok ? ErrorCode::timed_out : refusal);
     }
     futex_wait(cell.wake, wake, std::min(deadline_ns - now, wait_slice_ns(header)));

