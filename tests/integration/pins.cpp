@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <liburing.h>
@@ -34,6 +35,15 @@ constexpr const char* kConfig =
     "pools: {frames: {classes: [64KiB], thread_cache: 64KiB, wait: {timeout: 5s},\n"
     "                 watermarks: {low: 0, high: 1MiB}}}\n";
 
+// This program looks at what it does not hold, to see what the kernel wrote there.
+class Unwatched {
+ public:
+  Unwatched() { ::setenv("ZEROPOOL_DEBUG", "off", 1); }
+  ~Unwatched() { ::unsetenv("ZEROPOOL_DEBUG"); }
+  Unwatched(const Unwatched&) = delete;
+  Unwatched& operator=(const Unwatched&) = delete;
+};
+
 // By a thread of its own, whose caches go back at its end: nothing else keeps memory from being released.
 void by_a_thread(const std::function<void()>& work) { std::thread(work).join(); }
 
@@ -60,6 +70,7 @@ void trim(const DaemonProcess& daemon) {
 }  // namespace
 
 TEST_CASE("registered io_uring buffers keep their bytes through trim and recommit") {
+  const Unwatched unwatched;
   const DaemonProcess daemon(kConfig);
   auto pool = daemon.open();
   REQUIRE(pool);
@@ -118,6 +129,7 @@ TEST_CASE("registered io_uring buffers keep their bytes through trim and recommi
 
 TEST_CASE(
     "without a pin the registration is of pages that nobody else sees: the test above can fail") {
+  const Unwatched unwatched;
   const DaemonProcess daemon(kConfig);
   auto pool = daemon.open();
   REQUIRE(pool);
