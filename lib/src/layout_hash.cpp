@@ -17,6 +17,8 @@ static_assert(offsetof(SharedMagazine, link) == 12);
 static_assert(offsetof(SharedMagazine, slots) == 16);
 static_assert(sizeof(SharedSlotWords) == 16);
 static_assert(sizeof(SharedThreadRecord) == 128);
+static_assert(offsetof(SharedMagazine, users) == 252);
+static_assert(offsetof(SharedThreadRecord, barriers) == 20);
 static_assert(offsetof(SharedThreadRecord, busy) == 48);
 static_assert(offsetof(SharedThreadRecord, steal) == 52);
 static_assert(offsetof(SharedThreadRecord, stale_handles) == 64);
@@ -63,6 +65,9 @@ constexpr std::uint64_t kHash = [] {
                                     std::uint64_t{sizeof(ArenaEntry)},
                                     std::uint64_t{sizeof(RingDescriptor)},
                                     std::uint64_t{offsetof(SharedMagazine, slots)},
+                                    std::uint64_t{offsetof(SharedMagazine, users)},
+                                    std::uint64_t{kMaxMagazineSlots},
+                                    std::uint64_t{offsetof(SharedThreadRecord, barriers)},
                                     std::uint64_t{offsetof(SharedThreadRecord, steal)},
                                     std::uint64_t{offsetof(SharedRingRecord, spares)},
                                     std::uint64_t{offsetof(SharedRingRecord, failures)},
@@ -70,7 +75,9 @@ constexpr std::uint64_t kHash = [] {
                                     std::uint64_t{offsetof(ControlHeader, wait_timeout_ns)},
                                     std::uint64_t{offsetof(ControlHeader, daemon_state)},
                                     std::uint64_t{offsetof(ControlHeader, holders)},
+                                    std::uint64_t{offsetof(ControlHeader, pins_wanted)},
                                     std::uint64_t{offsetof(RingDescriptor, cells_published)},
+                                    std::uint64_t{offsetof(RingDescriptor, queue_until_ns)},
                                     RingHintsLayout::make(3, 8, 5).bytes,
                                     std::uint64_t{Mark::kGenerationShift},
                                     std::uint64_t{Mark::kStateShift},
