@@ -8,6 +8,7 @@
 #include <memory>
 #include <signal.h>
 #include <string>
+#include <thread>
 #include <unistd.h>
 
 #include <doctest/doctest.h>
@@ -34,6 +35,22 @@ bool drains(const SegmentView& segment) {
   return segment.control().descriptor(0).drain_end.load() != 0;
 }
 
+// A daemon that died while orders waited has told everyone to stand behind them: those words run out by themselves, and
+// until then try_get takes nothing from the ring.
+void await_queue_words(const SegmentView& segment, const std::string& where) {
+  std::uint64_t until = 0;
+  for (std::uint32_t r = 0; r < segment.control().header().ring_count; ++r)
+    until = std::max(until, segment.control().descriptor(r).queue_until_ns.load());
+  const auto now = [] {
+    return static_cast<std::uint64_t>(
+        std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count());
+  };
+  if (const std::uint64_t begun = now(); until > begun) {
+    CHECK_MESSAGE(until - begun <= lib::kQueueAheadNs, where << ": nobody would believe this word");
+    while (now() < until) std::this_thread::sleep_for(1ms);
+  }
+}
+
 // What a daemon that takes over does with the slots of a dead client, and with what the dead daemon had claimed.
 void reclaim_by_the_words(const SegmentView& segment, std::uint32_t client) {
   for (std::uint32_t r = 0; r < segment.control().header().ring_count; ++r) {
@@ -50,6 +67,7 @@ void check(Scene& scene, const std::string& where) {
   const SegmentView& segment = *scene.segment;
   lib::AuditReport sum = segment.audit();
   CHECK_MESSAGE(sum.clean(), where << ": " << text(sum));
+  await_queue_words(segment, where);
   // The survivor goes on with what its cache and the ring have.
   for (int i = 0; i < 1000; ++i) scene.survivor.pool().try_get(kBytes).reset();
   scene.survivor.take_all();
