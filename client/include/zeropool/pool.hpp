@@ -130,7 +130,9 @@ class Pool {
   // Up to into.size() buffers of one size into empty Buffers; returns how many, waits only while it has none.
   // No allocation; one claim serves many.
   std::size_t get_batch(std::size_t bytes, std::span<Buffer> into) noexcept {
-    for (Buffer& buffer : into) buffer.reset();
+    for (Buffer& buffer : into) {
+      if (buffer) buffer.reset();
+    }
     return zp_get_many(pool_, bytes, into.size(), reinterpret_cast<zp_buffer*>(into.data()));
   }
   void put_batch(std::span<Buffer> buffers) noexcept {
