@@ -179,10 +179,11 @@ class Pool {
       if (cache != nullptr && state->lookup.serves(bytes)) [[likely]] {
         detail::RingCache& ring = cache->home[state->lookup.class_of(bytes)];
         std::uint32_t slot = 0;
-        lib::Mark mark;
-        if (lib::get_hit(*cache, ring, slot, mark)) [[likely]] {
+        lib::Mark generation;
+        if (lib::get_hit(*cache, ring, slot, generation)) [[likely]] {
           std::byte* data = ring.base + slot * ring.class_bytes;
-          return Buffer(data, pool_, (mark.word & detail::kGenerationBits) | ring.tag, slot,
+          if (data == nullptr) __builtin_unreachable();  // spares the Buffer's end a test
+          return Buffer(data, pool_, generation.word | ring.tag, slot,
                         static_cast<std::uint32_t>(bytes));
         }
       }
