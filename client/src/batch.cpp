@@ -39,18 +39,22 @@ bool take_now(Attachment& attachment, Access& access, std::uint32_t cls, Taken& 
 std::size_t take_run(Attachment& attachment, Access& access, std::uint32_t cls, std::size_t bytes,
                      std::size_t count, zp_buffer* buffers) noexcept {
   CacheOps& ops = access.ops();
+  zp_pool* const pool = reinterpret_cast<zp_pool*>(static_cast<detail::PoolState*>(&attachment));
   std::size_t taken = 0;
-  std::uint32_t slots[lib::kMaxMagazineSlots];
-  lib::Mark marks[lib::kMaxMagazineSlots];
   Source source = Source::kOwn;
   while (taken < count) {
     const std::uint32_t ring = home_ring(attachment, access.cache(), cls);
     const auto wanted =
         static_cast<std::uint32_t>(std::min<std::size_t>(count - taken, lib::kMaxMagazineSlots));
-    const std::uint32_t got = ops.take_many(ring, wanted, slots, marks);
-    for (std::uint32_t i = 0; i < got; ++i) {
-      buffers[taken + i] = make_buffer(attachment, ring, slots[i], marks[i], bytes);
-    }
+    const RingCache& cache = ops.ring(ring);
+    // By value: what the loop stores could be these, for all that the compiler knows.
+    const std::uint32_t got = ops.take_many(
+        ring, wanted,
+        [next = buffers + taken, pool, base = cache.base, class_bytes = cache.class_bytes,
+         tag = cache.tag, size = static_cast<std::uint32_t>(bytes)](
+            std::uint32_t slot, std::uint64_t generation) mutable {
+          *next++ = zp_buffer{base + slot * class_bytes, pool, generation | tag, slot, size};
+        });
     lib::SharedRingRecord& record = ops.record(ring);
     if (got > 0) count_up(source == Source::kOwn ? record.tls_hits : record.shared_hits, got);
     taken += got;
@@ -85,11 +89,9 @@ void hand_out_all(Attachment& attachment, const zp_buffer* buffers, std::size_t 
   for (std::size_t i = 0; i < count; ++i) hand_out(attachment, buffers[i]);
 }
 
-}  // namespace
-
-std::size_t get_many(Attachment& attachment, std::size_t bytes, std::size_t count,
-                     zp_buffer* buffers) noexcept {
-  for (std::size_t i = 0; i < count; ++i) buffers[i] = zp_buffer{};
+// As get_many(), but what lies behind is left as it is.
+std::size_t get_up_to(Attachment& attachment, std::size_t bytes, std::size_t count,
+                      zp_buffer* buffers) noexcept {
   if (ensure_attached(attachment) != 0) return 0;
   if (!attachment.lookup.serves(bytes)) {
     refuse_size(attachment, bytes);
@@ -117,6 +119,15 @@ std::size_t get_many(Attachment& attachment, std::size_t bytes, std::size_t coun
   hand_out_all(attachment, buffers, taken);
   if (access.code() != 0) return taken;
   if (taken < count) would_wait(attachment);
+  return taken;
+}
+
+}  // namespace
+
+std::size_t get_many(Attachment& attachment, std::size_t bytes, std::size_t count,
+                     zp_buffer* buffers) noexcept {
+  const std::size_t taken = get_up_to(attachment, bytes, count, buffers);
+  std::fill(buffers + taken, buffers + count, zp_buffer{});
   return taken;
 }
 
@@ -195,12 +206,13 @@ void put_many(zp_buffer* buffers, std::size_t count) noexcept {
       continue;
     }
     // A run of one ring.
-    Attachment& attachment = attachment_of(buffers[i].pool);
+    zp_pool* const pool = buffers[i].pool;
+    Attachment& attachment = attachment_of(pool);
     const std::uint32_t ring = detail::ring_of(buffers[i].word);
+    const std::uint64_t tag = buffers[i].word & lib::Mark::kHolderMask;
     std::uint32_t slots[lib::kMaxMagazineSlots];
-    lib::Mark held[lib::kMaxMagazineSlots];
+    std::uint64_t held[lib::kMaxMagazineSlots];  // their marks
     std::uint32_t run = 0;
-    std::uint64_t seen = 0;
     bool ends = false;
     if (check_incarnation(attachment, buffers[i].word) != 0) {
       buffers[i++] = zp_buffer{};
@@ -214,29 +226,30 @@ void put_many(zp_buffer* buffers, std::size_t count) noexcept {
         continue;
       }
       CacheOps& ops = access.ops();
-      const lib::SharedRingView& view = attachment.rings[ring].view;
-      const std::uint32_t bound = view.slot_bound();
+      ops.renew_bound(ring);
+      lib::SharedSlotWords* const words = ops.ring(ring).slots;
+      const std::uint32_t bound = ops.ring(ring).slot_bound;
+      const std::uint64_t held_bits = access.cache().hot.held_bits;
+      const bool watched = attachment.watch.on();
       for (; i < count && run < lib::kMaxMagazineSlots; ++i) {
         zp_buffer& buffer = buffers[i];
         if (buffer.data == nullptr) continue;
-        if (&attachment_of(buffer.pool) != &attachment || detail::ring_of(buffer.word) != ring)
-          break;
-        const lib::Mark wanted = mark_of(attachment, buffer.word);
-        const lib::Mark found{
-            buffer.slot < bound ? view.slots[buffer.slot].mark.load(std::memory_order_relaxed) : 0};
-        // Most batches show no slot twice: a filter first, the search only where it may be so.
-        const std::uint64_t bit = std::uint64_t{1} << (buffer.slot % 64);
-        const bool twice =
-            (seen & bit) != 0 && std::find(slots, slots + run, buffer.slot) != slots + run;
-        seen |= bit;
-        if (found != wanted || twice ||
-            detail::incarnation_of(buffer.word) != attachment.incarnation) {
-          refuse_not_held(attachment, access.cache(), wanted, twice ? lib::Mark{} : found);
-        } else {
-          if (attachment.watch.on())
-            attachment.watch.before_put(attachment, ring, buffer.slot, wanted);
+        // The generation alone, if ring and incarnation are the run's.
+        const std::uint64_t generation = buffer.word ^ tag;
+        if (buffer.pool != pool || (generation & lib::Mark::kHolderMask) != 0) break;
+        const lib::Mark wanted{generation | held_bits};
+        lib::Mark mine = wanted;
+        if (lib::begin_put(words, bound, buffer.slot, mine)) [[likely]] {
+          if (watched) attachment.watch.before_put(attachment, ring, buffer.slot, wanted);
           slots[run] = buffer.slot;
-          held[run++] = wanted;
+          held[run++] = mine.word;
+        } else {
+          const lib::SharedRingView& view = attachment.rings[ring].view;
+          refuse_not_held(
+              attachment, access.cache(), wanted,
+              lib::Mark{buffer.slot < view.slot_bound()
+                            ? view.slots[buffer.slot].mark.load(std::memory_order_relaxed)
+                            : 0});
         }
         buffer = zp_buffer{};
       }
@@ -244,7 +257,7 @@ void put_many(zp_buffer* buffers, std::size_t count) noexcept {
       while (done < run) {
         const std::uint32_t step = ops.put_many(ring, run - done, slots + done, held + done);
         if (step == 0) {
-          ops.put(ring, slots[done], held[done]);  // no room: damage
+          ops.put(ring, slots[done], lib::Mark{held[done]});  // no room: damage
           ++done;
         }
         done += step;

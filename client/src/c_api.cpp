@@ -39,12 +39,11 @@ int get_within(zp_pool* pool, std::size_t bytes, std::int64_t timeout_ns,
   ThreadCache* cache = zp_v1_thread->caches[attachment.index].load(std::memory_order_relaxed);
   if (cache != nullptr && attachment.lookup.serves(bytes)) {
     RingCache& ring = cache->home[attachment.lookup.class_of(bytes)];
-    zeropool::lib::Mark mark;
+    zeropool::lib::Mark generation;
     std::uint32_t slot = 0;
-    if (zeropool::lib::get_hit(*cache, ring, slot, mark)) {
-      *buffer = zp_buffer{ring.base + slot * ring.class_bytes, pool,
-                          (mark.word & detail::kGenerationBits) | ring.tag, slot,
-                          static_cast<std::uint32_t>(bytes)};
+    if (zeropool::lib::get_hit(*cache, ring, slot, generation)) {
+      *buffer = zp_buffer{ring.base + slot * ring.class_bytes, pool, generation.word | ring.tag,
+                          slot, static_cast<std::uint32_t>(bytes)};
       return 0;
     }
   }
@@ -130,8 +129,9 @@ int zp_put(zp_buffer* buffer) {
   // Words that no get has made must not lead outside the caches.
   if (cache != nullptr && detail::ring_of(put.word) < attachment.most_rings) {
     RingCache& ring = cache->rings[detail::ring_of(put.word)];
-    if ((put.word & zeropool::lib::Mark::kHolderMask) == ring.tag &&
-        zeropool::lib::put_hit(*cache, ring, put.slot, detail::generation_of(put.word))) {
+    const zeropool::lib::Mark generation = zeropool::lib::generation_if(put.word, ring.tag);
+    if (zeropool::lib::is_generation(generation) &&
+        zeropool::lib::put_hit(*cache, ring, put.slot, generation)) {
       return 0;
     }
   }

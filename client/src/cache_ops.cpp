@@ -343,32 +343,6 @@ bool CacheOps::take(std::uint32_t ring, std::uint32_t& slot, lib::Mark& mark,
   }
 }
 
-// Marks first, then one count for all: a kill in between leaves them all in the magazine (S1).
-std::uint32_t CacheOps::take_many(std::uint32_t ring, std::uint32_t count, std::uint32_t* slots,
-                                  lib::Mark* marks) noexcept {
-  RingCache& cache = this->ring(ring);
-  renew_bound(ring);
-  const std::uint32_t there = cache.loaded->count.load(std::memory_order_relaxed);
-  if (there - 1 >= lib::kMaxMagazineSlots) return 0;
-  const std::uint32_t wanted = count < there ? count : there;
-  std::uint32_t taken = 0;
-  for (std::uint32_t i = 0; i < wanted; ++i) {
-    const std::uint32_t slot = cache.loaded->slots[there - 1 - i].load(std::memory_order_relaxed);
-    if (slot >= cache.slot_bound) break;
-    const lib::Mark found{cache.slots[slot].mark.load(std::memory_order_relaxed)};
-    if (!found.is_free()) break;
-    const lib::Mark mark{(found.word & ~lib::Mark::kHolderMask) | cache_.hot.held_bits};
-    cache.slots[slot].mark.store(mark.word, std::memory_order_relaxed);
-    slots[taken] = slot;
-    marks[taken] = mark;
-    ++taken;
-  }
-  lib::program_order();
-  cache.loaded->count.store(there - taken, std::memory_order_relaxed);  // COMMIT
-  lib::program_order();
-  return taken;
-}
-
 bool CacheOps::make_room(std::uint32_t ring) noexcept {
   const std::uint32_t capacity = setup(ring).view.magazine_slots;
   const std::uint32_t old_loaded = loaded(ring);
@@ -416,22 +390,23 @@ void CacheOps::put(std::uint32_t ring, std::uint32_t slot, lib::Mark held) noexc
 
 // Numbers and one count for all, then the marks: a kill in between leaves them all in the magazine (S1).
 std::uint32_t CacheOps::put_many(std::uint32_t ring, std::uint32_t count,
-                                 const std::uint32_t* slots, const lib::Mark* held) noexcept {
+                                 const std::uint32_t* slots, const std::uint64_t* held) noexcept {
   if (!make_room(ring)) return 0;
-  RingCache& cache = this->ring(ring);
-  const std::uint32_t there = cache.loaded->count.load(std::memory_order_relaxed);
+  lib::SharedMagazine& magazine = *this->ring(ring).loaded;
+  lib::SharedSlotWords* const words = this->ring(ring).slots;
+  const std::uint32_t there = magazine.count.load(std::memory_order_relaxed);
   if (there >= setup(ring).view.magazine_slots) return 0;
   const std::uint32_t room = setup(ring).view.magazine_slots - there;
   const std::uint32_t puts = count < room ? count : room;
   for (std::uint32_t i = 0; i < puts; ++i) {
-    cache.loaded->slots[there + i].store(slots[i], std::memory_order_relaxed);
+    magazine.slots[there + i].store(slots[i], std::memory_order_relaxed);
   }
   lib::program_order();
-  cache.loaded->count.store(there + puts, std::memory_order_relaxed);  // COMMIT
+  magazine.count.store(there + puts, std::memory_order_relaxed);  // COMMIT
   lib::program_order();
   for (std::uint32_t i = 0; i < puts; ++i) {
-    cache.slots[slots[i]].mark.store(held[i].next(lib::SlotState::kFree, 0).word,
-                                     std::memory_order_relaxed);
+    words[slots[i]].mark.store(lib::Mark{held[i]}.with_holder(lib::SlotState::kFree, 0).word,
+                               std::memory_order_relaxed);
   }
   lib::program_order();
   return puts;

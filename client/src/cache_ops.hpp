@@ -43,9 +43,10 @@ class CacheOps {
 
   // One slot from what the thread owns or can claim, in this ring. `source` says which.
   bool take(std::uint32_t ring, std::uint32_t& slot, lib::Mark& mark, Source& source) noexcept;
-  // Up to `count` slots from the loaded magazine, by one commit.
-  std::uint32_t take_many(std::uint32_t ring, std::uint32_t count, std::uint32_t* slots,
-                          lib::Mark* marks) noexcept;
+  // Up to `count` slots from the loaded magazine, by one commit, each given to `taken(slot, generation)`, with
+  // the generation where a mark has it.
+  template <typename Taken>
+  std::uint32_t take_many(std::uint32_t ring, std::uint32_t count, Taken taken) noexcept;
   // Up to `wanted` slots (counted down) from a magazine of this thread, each given to `taken`; counted as served
   // by an order.
   template <typename Taken>
@@ -57,9 +58,9 @@ class CacheOps {
   bool make_room(std::uint32_t ring) noexcept;
   // Puts a slot whose mark is `held`.
   void put(std::uint32_t ring, std::uint32_t slot, lib::Mark held) noexcept;
-  // Puts up to `count` slots into the loaded magazine by one commit; returns how many had room.
+  // Puts up to `count` slots whose put has begun into the loaded magazine, by one commit; returns how many had room.
   std::uint32_t put_many(std::uint32_t ring, std::uint32_t count, const std::uint32_t* slots,
-                         const lib::Mark* held) noexcept;
+                         const std::uint64_t* held) noexcept;
   // Keeps a magazine that the thread owns (just accepted), or releases it.
   void stash(std::uint32_t ring, std::uint32_t cell) noexcept;
   // Gives back all magazines of a ring, of all rings.
@@ -73,6 +74,8 @@ class CacheOps {
 
   void ring_doorbell() noexcept;
   lib::OwnerWord me() const noexcept { return cache_.me; }
+  // Before slot numbers of others are used: slots may have been published meanwhile.
+  void renew_bound(std::uint32_t ring) noexcept;
 
  private:
   static constexpr std::uint32_t kNoCell = lib::kNone;
@@ -89,7 +92,6 @@ class CacheOps {
   std::uint32_t previous(std::uint32_t ring) noexcept;
   void set_loaded(std::uint32_t ring, std::uint32_t number) noexcept;
   void set_previous(std::uint32_t ring, std::uint32_t number) noexcept;
-  void renew_bound(std::uint32_t ring) noexcept;
   std::uint32_t pop_spare(std::uint32_t ring) noexcept;
   void visit(std::uint32_t ring) noexcept;
   void drop_spares(std::uint32_t ring, std::uint32_t count) noexcept;
@@ -112,6 +114,36 @@ class CacheOps {
   bool near_quota_ = false;  // the quota has no room for a magazine
   bool over_quota_ = false;
 };
+
+// Marks first, then one count for all: a kill in between leaves them all in the magazine (S1).
+template <typename Taken>
+std::uint32_t CacheOps::take_many(std::uint32_t ring, std::uint32_t count, Taken taken) noexcept {
+  renew_bound(ring);
+  const RingCache& cache = this->ring(ring);
+  lib::SharedMagazine& magazine = *cache.loaded;
+  lib::SharedSlotWords* const words = cache.slots;
+  const std::uint32_t bound = cache.slot_bound;
+  const std::uint64_t held_bits = cache_.hot.held_bits;
+  constexpr std::uint64_t kFreeBits = lib::Mark::holder_bits(lib::SlotState::kFree, 0);
+  const std::uint32_t there = magazine.count.load(std::memory_order_relaxed);
+  if (there - 1 >= lib::kMaxMagazineSlots) return 0;
+  const std::uint32_t end = there - (count < there ? count : there);
+  std::uint32_t top = there;
+  while (top > end) {
+    const std::uint32_t slot = magazine.slots[top - 1].load(std::memory_order_relaxed);
+    if (slot >= bound) break;
+    // The generation alone, if it is free.
+    const std::uint64_t generation = words[slot].mark.load(std::memory_order_relaxed) ^ kFreeBits;
+    if ((generation & lib::Mark::kHolderMask) != 0) break;
+    words[slot].mark.store(generation | held_bits, std::memory_order_relaxed);
+    taken(slot, generation);
+    --top;
+  }
+  lib::program_order();
+  magazine.count.store(top, std::memory_order_relaxed);  // COMMIT
+  lib::program_order();
+  return there - top;
+}
 
 template <typename Taken>
 void CacheOps::take_from(std::uint32_t ring, std::uint32_t cell, std::uint32_t& wanted,

@@ -99,7 +99,7 @@ struct Thread {
   }
   void put(std::uint32_t slot, Mark mark) {
     ring.let_go(slot, kClient);
-    if (put_hit(cache, rings, slot, mark.generation())) return;
+    if (put_hit(cache, rings, slot, mark.generation_alone())) return;
     begin();
     BatchRing<Atom> batch(ring.view);
     for (std::uint32_t pass = 0; rings.loaded->count.load() != 0 && pass < 8; ++pass) {

@@ -43,10 +43,11 @@ TEST_CASE("what is put last is got first, and each hit is counted once") {
   Mark mark;
   REQUIRE(get_hit(thread.cache, thread.rings, slot, mark));
   CHECK(slot == 1);
-  CHECK(mark == Mark::make(1, SlotState::kHeld, 7));
+  CHECK(mark == Mark::make(1, SlotState::kAbsent, 0));  // the generation alone
+  CHECK(Mark{thread.ring.view.slots[1].mark.load()} == Mark::make(1, SlotState::kHeld, 7));
   CHECK(thread.record.busy.load() == 0);
-  REQUIRE(put_hit(thread.cache, thread.rings, slot, mark.generation()));
-  CHECK_FALSE(put_hit(thread.cache, thread.rings, slot, mark.generation()));  // put twice
+  REQUIRE(put_hit(thread.cache, thread.rings, slot, mark.generation_alone()));
+  CHECK_FALSE(put_hit(thread.cache, thread.rings, slot, mark.generation_alone()));  // put twice
   REQUIRE(get_hit(thread.cache, thread.rings, slot, mark));
   CHECK(slot == 1);
   CHECK(mark.generation() == 2);
@@ -62,7 +63,7 @@ TEST_CASE("an empty, dummy or damaged magazine serves no hit and is left as it i
     std::uint32_t slot = 0;
     Mark mark;
     CHECK_FALSE(get_hit(thread.cache, thread.rings, slot, mark));
-    if (count != 0) CHECK_FALSE(put_hit(thread.cache, thread.rings, 2, held.generation()));
+    if (count != 0) CHECK_FALSE(put_hit(thread.cache, thread.rings, 2, held.generation_alone()));
     CHECK(thread.ring.view.cells[0].count.load() == count);
     CHECK(thread.record.busy.load() == 0);
   }
@@ -72,15 +73,16 @@ TEST_CASE("a put of what is not mine, of an old generation, or beyond the limit 
   Thread<std::atomic> thread;
   thread.ring.view.cells[0].count.store(1);
   const Mark held = thread.ring.give(2, 7);
-  CHECK_FALSE(put_hit(thread.cache, thread.rings, 2, held.generation() + 1));
-  CHECK_FALSE(put_hit(thread.cache, thread.rings, 3, held.generation()));  // beyond slot_bound
+  CHECK_FALSE(put_hit(thread.cache, thread.rings, 2, held.next(SlotState::kAbsent, 0)));
+  CHECK_FALSE(
+      put_hit(thread.cache, thread.rings, 3, held.generation_alone()));  // beyond slot_bound
   thread.ring_record.limit.store(0);
-  CHECK_FALSE(put_hit(thread.cache, thread.rings, 2, held.generation()));
+  CHECK_FALSE(put_hit(thread.cache, thread.rings, 2, held.generation_alone()));
   thread.ring_record.limit.store(2);
   thread.ring.give(2, 8);
-  CHECK_FALSE(put_hit(thread.cache, thread.rings, 2, held.generation()));
+  CHECK_FALSE(put_hit(thread.cache, thread.rings, 2, held.generation_alone()));
   thread.ring.give(2, 7);
-  CHECK(put_hit(thread.cache, thread.rings, 2, held.generation()));
+  CHECK(put_hit(thread.cache, thread.rings, 2, held.generation_alone()));
 }
 
 TEST_CASE("an entry that is not free or no slot is left to the slow path") {
@@ -103,7 +105,7 @@ TEST_CASE("while the daemon asks for or has the caches, no hit touches a magazin
     CHECK_FALSE(get_hit(thread.cache, thread.rings, slot, mark));
     thread.ring.view.cells[0].count.store(1);
     const Mark held = thread.ring.give(2, 7);
-    CHECK_FALSE(put_hit(thread.cache, thread.rings, 2, held.generation()));
+    CHECK_FALSE(put_hit(thread.cache, thread.rings, 2, held.generation_alone()));
     CHECK(thread.ring.view.cells[0].count.load() == 1);
     CHECK(thread.record.busy.load() == 0);
   }
@@ -157,7 +159,7 @@ TEST_CASE("a kill at any step of a hit loses nothing" * doctest::skip(!kCanSched
                    Mark second_mark;
                    if (!get_hit(thread->cache, thread->rings, slot, mark)) return;
                    if (!get_hit(thread->cache, thread->rings, second, second_mark)) return;
-                   put_hit(thread->cache, thread->rings, slot, mark.generation());
+                   put_hit(thread->cache, thread->rings, slot, mark.generation_alone());
                  },
                  kill_after};
     return Script{{victim}, [=] {

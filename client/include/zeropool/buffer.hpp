@@ -131,8 +131,9 @@ class Buffer {
     if (cache != nullptr) [[likely]] {
       detail::RingCache& ring = cache->rings[detail::ring_of(word)];
       // The low bits are {ring, incarnation}: a Buffer inherited by fork must not match a slot of the child's own.
-      if ((word & lib::Mark::kHolderMask) == ring.tag) [[likely]] {
-        if (lib::put_hit(*cache, ring, slot, detail::generation_of(word))) [[likely]]
+      const lib::Mark generation = lib::generation_if(word, ring.tag);
+      if (lib::is_generation(generation)) [[likely]] {
+        if (lib::put_hit(*cache, ring, slot, generation)) [[likely]]
           return;
       }
     }

@@ -130,7 +130,9 @@ class Pool {
   // Up to into.size() buffers of one size into empty Buffers; returns how many, waits only while it has none.
   // No allocation; one claim serves many.
   std::size_t get_batch(std::size_t bytes, std::span<Buffer> into) noexcept {
-    for (Buffer& buffer : into) buffer.reset();
+    for (Buffer& buffer : into) {
+      if (buffer) buffer.reset();
+    }
     return zp_get_many(pool_, bytes, into.size(), reinterpret_cast<zp_buffer*>(into.data()));
   }
   void put_batch(std::span<Buffer> buffers) noexcept {
@@ -177,10 +179,11 @@ class Pool {
       if (cache != nullptr && state->lookup.serves(bytes)) [[likely]] {
         detail::RingCache& ring = cache->home[state->lookup.class_of(bytes)];
         std::uint32_t slot = 0;
-        lib::Mark mark;
-        if (lib::get_hit(*cache, ring, slot, mark)) [[likely]] {
+        lib::Mark generation;
+        if (lib::get_hit(*cache, ring, slot, generation)) [[likely]] {
           std::byte* data = ring.base + slot * ring.class_bytes;
-          return Buffer(data, pool_, (mark.word & detail::kGenerationBits) | ring.tag, slot,
+          if (data == nullptr) __builtin_unreachable();  // spares the Buffer's end a test
+          return Buffer(data, pool_, generation.word | ring.tag, slot,
                         static_cast<std::uint32_t>(bytes));
         }
       }

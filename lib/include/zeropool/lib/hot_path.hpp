@@ -33,10 +33,17 @@ inline void leave(ThreadRecord<Atom>& record) noexcept {
                     std::memory_order_release);  // pairs with the acquire load of a stealing daemon
 }
 
-// The slot put last by this thread. False: the slow path decides. On success `mark` is the slot's new mark.
+// The generation of a mark if its holder is as given; else something that has more than a generation. (One operation and
+// one test: what is left of a mark or of a Buffer's word is the new one but for an `or`.)
+constexpr Mark generation_if(std::uint64_t word, std::uint64_t holder_bits) noexcept {
+  return Mark{word ^ holder_bits};
+}
+constexpr bool is_generation(Mark mark) noexcept { return (mark.word & Mark::kHolderMask) == 0; }
+
+// The slot put last by this thread. False: the slow path decides. On success `generation` is the slot's, alone.
 template <template <typename> class Atom>
 [[gnu::always_inline]] inline bool get_hit(ThreadCache<Atom>& cache, RingCache<Atom>& ring,
-                                           std::uint32_t& slot, Mark& mark) noexcept {
+                                           std::uint32_t& slot, Mark& generation) noexcept {
   ThreadRecord<Atom>& record = *cache.record;
   bool hit = false;
   if (enter(record)) [[likely]] {
@@ -45,10 +52,11 @@ template <template <typename> class Atom>
     if (top < kMaxMagazineSlots) [[likely]] {
       slot = magazine.slots[top].load(std::memory_order_relaxed);
       if (slot < ring.slot_bound) [[likely]] {
-        const Mark found{ring.slots[slot].mark.load(std::memory_order_relaxed)};
-        if (found.is_free()) [[likely]] {
-          mark = Mark{(found.word & ~Mark::kHolderMask) | cache.held_bits};
-          ring.slots[slot].mark.store(mark.word, std::memory_order_relaxed);  // get 1
+        generation = generation_if(ring.slots[slot].mark.load(std::memory_order_relaxed),
+                                   Mark::holder_bits(SlotState::kFree, 0));
+        if (is_generation(generation)) [[likely]] {
+          ring.slots[slot].mark.store(generation.word | cache.held_bits,
+                                      std::memory_order_relaxed);  // get 1
           program_order();
           magazine.count.store(top, std::memory_order_relaxed);  // get 2: COMMIT
           program_order();
@@ -62,14 +70,14 @@ template <template <typename> class Atom>
   return hit;
 }
 
-// Gives back a slot whose mark must be `generation` held by this client. False: the slow path decides.
+// Gives back a slot whose mark must be `generation` (alone) held by this client. False: the slow path decides.
 template <template <typename> class Atom>
 [[gnu::always_inline]] inline bool put_hit(ThreadCache<Atom>& cache, RingCache<Atom>& ring,
-                                           std::uint32_t slot, std::uint64_t generation) noexcept {
+                                           std::uint32_t slot, Mark generation) noexcept {
   ThreadRecord<Atom>& record = *cache.record;
   bool hit = false;
   if (enter(record)) [[likely]] {
-    const std::uint64_t held = (generation << Mark::kGenerationShift) | cache.held_bits;
+    const std::uint64_t held = generation.word | cache.held_bits;
     Magazine<Atom>& magazine = *ring.loaded;
     const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);
     if (count < ring.record->limit.load(std::memory_order_relaxed) && slot < ring.slot_bound &&
@@ -78,7 +86,9 @@ template <template <typename> class Atom>
       program_order();
       magazine.count.store(count + 1, std::memory_order_relaxed);  // put 2: COMMIT
       program_order();
-      ring.slots[slot].mark.store(Mark{held}.next(SlotState::kFree, 0).word,
+      // The next generation, free. (The last one is followed by the first.)
+      ring.slots[slot].mark.store(generation.word + (std::uint64_t{1} << Mark::kGenerationShift) +
+                                      Mark::holder_bits(SlotState::kFree, 0),
                                   std::memory_order_relaxed);  // put 3
       program_order();
       count_one(ring.record->puts);

@@ -57,6 +57,8 @@ struct Mark {
   }
   constexpr bool is_free() const noexcept { return is(SlotState::kFree, 0); }
 
+  // The generation where a mark has it, and nothing else.
+  constexpr Mark generation_alone() const noexcept { return Mark{word & ~kHolderMask}; }
   // The same generation, another holder.
   constexpr Mark with_holder(SlotState state, std::uint32_t client) const noexcept {
     return Mark{(word & ~kHolderMask) | holder_bits(state, client)};

@@ -12,6 +12,9 @@
 //   put 1  slots[count] = slot     not yet visible; still marked held: reclaim step 2
 //   put 2  count + 1 — COMMIT      in M; the old mark is ignored: S1, reclaim step 1
 //   put 3  mark = free, next gen   done
+// A put of many does put 1 to 3 for all of them at a time, and before them, for each:
+//   put 0  mark = held by me, next gen   still the dead's: reclaim step 2
+// so that a slot that is named twice, in one batch or by two threads, is put once: its mark differs the second time.
 
 #include <atomic>
 #include <cstdint>
@@ -47,6 +50,18 @@ TakeOutcome take_slot(Magazine<Atom>& magazine, SlotWords<Atom>* slots, std::uin
   magazine.count.store(top, std::memory_order_relaxed);  // get 2: COMMIT
   program_order();
   return TakeOutcome::kTaken;
+}
+
+// put 0 of a put of many. False, and nothing done: its mark is not `held`. On success `held` is the new mark.
+template <template <typename> class Atom>
+[[gnu::always_inline]] inline bool begin_put(SlotWords<Atom>* slots, std::uint32_t slot_bound,
+                                             std::uint32_t slot, Mark& held) noexcept {
+  if (slot >= slot_bound) return false;
+  Atom<std::uint64_t>& mark = slots[slot].mark;
+  if (mark.load(std::memory_order_relaxed) != held.word) return false;
+  held.word += std::uint64_t{1} << Mark::kGenerationShift;  // the last one is followed by the first
+  mark.store(held.word, std::memory_order_relaxed);
+  return true;
 }
 
 // Puts a slot that the caller holds (its mark says so) into a magazine. False, and nothing done: no room. The
