@@ -74,6 +74,8 @@ void thread_exits(OwnThread& thread) noexcept {
 void drop_inherited(Attachment& attachment) noexcept {
   attachment.watch.open_all();
   ::new (static_cast<void*>(&attachment.control)) lib::Mapping();
+  for (const lib::Mapping& mapping : attachment.data)
+    attachment.former.push_back({reinterpret_cast<std::uintptr_t>(mapping.data()), mapping.size()});
   for (lib::Mapping& mapping : attachment.data) ::new (static_cast<void*>(&mapping)) lib::Mapping();
   attachment.data.clear();
   attachment.descriptors.close();
@@ -264,6 +266,7 @@ Attachment* find_attachment(const AttachWish& wish) noexcept {
       free->in_use = true;
       free->handles = 0;
       free->wish = wish;
+      free->former.clear();
       free->watch.choose();
       if (free->watch.on()) watch_forks();
       return free;
@@ -323,6 +326,21 @@ int ensure_attached(Attachment& attachment) noexcept {
   if (attachment.attached()) return 0;
   Locked lock(attachment.guard->lock);
   return attach_locked(attachment);
+}
+
+bool owns(Attachment& attachment, const void* data) noexcept {
+  const auto at = reinterpret_cast<std::uintptr_t>(data);
+  const auto within = [at](std::uintptr_t base, std::size_t bytes) { return at - base < bytes; };
+  const auto looked_up = [&] {
+    for (const lib::Mapping& mapping : attachment.data) {
+      if (within(reinterpret_cast<std::uintptr_t>(mapping.data()), mapping.size())) return true;
+    }
+    return std::any_of(attachment.former.begin(), attachment.former.end(),
+                       [&](const FormerRange& range) { return within(range.base, range.bytes); });
+  };
+  if (attachment.attached()) return looked_up();
+  Locked lock(attachment.guard->lock);  // another thread may be attaching
+  return looked_up();
 }
 
 void end_if_unused(Attachment& attachment) noexcept {

@@ -41,6 +41,12 @@ struct RingSetup {
   std::uint32_t node = 0;
 };
 
+// Addresses that a process before this one had the pool at.
+struct FormerRange {
+  std::uintptr_t base = 0;
+  std::size_t bytes = 0;
+};
+
 // In memory that fork wipes (A2).
 struct ForkGuard {
   WipedLock lock;                        // attach, caches, exited, overflow
@@ -65,6 +71,7 @@ struct Attachment : zeropool::v1::detail::PoolState {
   SlotWatch watch;
   lib::Mapping control;
   std::vector<lib::Mapping> data;
+  std::vector<FormerRange> former;  // by fork, and not mapped here
   lib::ControlView view;
   std::vector<RingSetup> rings;
   std::vector<lib::ArenaEntry> arenas;
@@ -102,6 +109,9 @@ void close_attachment(Attachment& attachment) noexcept;
 
 // Attaches if it is not (first use, or in a forked child). 0 or an error code.
 int ensure_attached(Attachment& attachment) noexcept;
+
+// Whether the pool's data is, or in the process that this one was forked from was, mapped at that address.
+bool owns(Attachment& attachment, const void* data) noexcept;
 
 // After a put on a closing attachment: ends it when that was the last held slot.
 void end_if_unused(Attachment& attachment) noexcept;
