@@ -43,7 +43,7 @@ struct ObjectPoolOptions {
   std::uint32_t thread_cache = 8;  // objects that each thread keeps (of each size), 64 at most
   // How long a get waits at a cap; negative: for ever.
   std::chrono::nanoseconds timeout = std::chrono::seconds(5);
-  MemoryResourceOptions memory;  // what is too small for a slot, and what when the pool is exhausted
+  MemoryResourceOptions memory = {};  // what is too small for a slot, and what when the pool is exhausted
 };
 
 namespace detail {
