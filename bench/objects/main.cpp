@@ -122,6 +122,11 @@ int main(int argc, char** argv) {
               kRounds);
   const int most = static_cast<int>(std::max(2U, std::thread::hardware_concurrency()));
   using Text = std::pmr::string;
+  const auto use_number = [](long& number) { keep(number); };
+  compare<Plain<long>, BoostObjectPoolOfOne<long>, BoostFastAllocator<long>, Recycled<long>>(
+      "a long: what the way itself costs", *pool, use_number, 1, seconds);
+  compare<Plain<long>, BoostObjectPool<long>, BoostFastAllocator<long>, Recycled<long>>(
+      "a long: what the way itself costs", *pool, use_number, most, seconds);
   compare<Plain<Text>, OnResource<Text>, BoostObjectPoolOfOne<Text>, BoostFastAllocator<Text>,
           Recycled<Text>>("std::pmr::string of 4,000 bytes", *pool, use_string, 1, seconds);
   compare<Plain<Text>, OnResource<Text>, BoostObjectPool<Text>, BoostFastAllocator<Text>,

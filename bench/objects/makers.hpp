@@ -3,11 +3,10 @@
 //
 // Thread safety: use() of one maker from any threads, but for those that say otherwise.
 
+#include <cstddef>
 #include <memory>
 #include <memory_resource>
 #include <mutex>
-#include <type_traits>
-#include <utility>
 
 #include <boost/pool/object_pool.hpp>
 #include <boost/pool/pool_alloc.hpp>
@@ -44,7 +43,7 @@ class OnResource {
 };
 
 // boost::object_pool keeps memory, not objects: each is constructed and destroyed. Its destroy() looks for its place in
-// an ordered list. Not thread-safe, so it gets a lock.
+// an ordered list. Not thread-safe, so it gets a lock; objects are made and destroyed outside it.
 template <typename T>
 class BoostObjectPool {
  public:
@@ -52,14 +51,16 @@ class BoostObjectPool {
   explicit BoostObjectPool(const zeropool::Pool&) {}
   template <typename Use>
   void use(const Use& use) {
-    T* object = nullptr;
+    T* place = nullptr;
     {
       const std::lock_guard held(lock_);
-      object = pool_.construct();
+      place = pool_.malloc();
     }
+    T* object = std::construct_at(place);
     use(*object);
+    std::destroy_at(object);
     const std::lock_guard held(lock_);
-    pool_.destroy(object);
+    pool_.free(place);
   }
 
  private:
