@@ -18,7 +18,8 @@ int main() {
 
   std::pmr::vector<double> samples(100'000, 0.5, &memory);
   std::pmr::unordered_map<std::string, std::pmr::string> pages(&memory);
-  pages.emplace("index", std::string(10'000, 'x'));  // the text is in a slot, the node is too small for one
+  pages.emplace("index",
+                std::string(10'000, 'x'));  // the text is in a slot, the node is too small for one
 
   // Many small pieces, freed together: a monotonic resource takes slots, and cuts them up.
   std::pmr::monotonic_buffer_resource pieces(16 * 1024, &memory);

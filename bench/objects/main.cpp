@@ -117,9 +117,13 @@ int main(int argc, char** argv) {
     text.assign(kTextBytes, 'x');
     keep(text);
   };
-  const auto use_parser = [](HeavyParser& parser) { keep(parser.parse("a line of sixty bytes, as a log has many of them, every day")); };
-  std::printf("one object got, used and given back: median of %d, and how much of ObjectPool's time that is\n",
-              kRounds);
+  const auto use_parser = [](HeavyParser& parser) {
+    keep(parser.parse("a line of sixty bytes, as a log has many of them, every day"));
+  };
+  std::printf(
+      "one object got, used and given back: median of %d, and how much of ObjectPool's time that "
+      "is\n",
+      kRounds);
   const int most = static_cast<int>(std::max(2U, std::thread::hardware_concurrency()));
   using Text = std::pmr::string;
   const auto use_number = [](long& number) { keep(number); };
@@ -132,10 +136,10 @@ int main(int argc, char** argv) {
   compare<Plain<Text>, OnResource<Text>, BoostObjectPool<Text>, BoostFastAllocator<Text>,
           Recycled<Text>>("std::pmr::string of 4,000 bytes", *pool, use_string, most, seconds);
   compare<Plain<HeavyParser>, OnResource<HeavyParser>, BoostObjectPoolOfOne<HeavyParser>,
-          BoostFastAllocator<HeavyParser>, Recycled<HeavyParser>>(
-      "a parser with a table of 64 KiB", *pool, use_parser, 1, seconds);
+          BoostFastAllocator<HeavyParser>, Recycled<HeavyParser>>("a parser with a table of 64 KiB",
+                                                                  *pool, use_parser, 1, seconds);
   compare<Plain<HeavyParser>, OnResource<HeavyParser>, BoostObjectPool<HeavyParser>,
-          BoostFastAllocator<HeavyParser>, Recycled<HeavyParser>>(
-      "a parser with a table of 64 KiB", *pool, use_parser, most, seconds);
+          BoostFastAllocator<HeavyParser>, Recycled<HeavyParser>>("a parser with a table of 64 KiB",
+                                                                  *pool, use_parser, most, seconds);
   return 0;
 }

@@ -10,6 +10,7 @@
 
 #include <boost/pool/object_pool.hpp>
 #include <boost/pool/pool_alloc.hpp>
+
 #include <zeropool/zeropool.hpp>
 
 namespace zeropool_objects {

@@ -125,7 +125,8 @@ void zp_put_batch(zp_buffer* buffers, size_t count);
  * the buffer back, or 0. */
 int zp_release(zp_buffer* buffer, uint32_t receiver, zp_handle* handle);
 /* Exactly one adopter of a handle wins; the releaser may be it. */
-int zp_adopt(zp_pool* pool, zp_handle handle, zp_buffer* buffer); /* ZP_WRONG_TYPE: see zp_adopt_as */
+int zp_adopt(zp_pool* pool, zp_handle handle,
+             zp_buffer* buffer); /* ZP_WRONG_TYPE: see zp_adopt_as */
 
 /* What a buffer holds, as both sides of a hand-off know it. */
 typedef struct zp_type {

@@ -55,8 +55,9 @@ Try try_adopt(Attachment& attachment, const HandleParts& parts, const zp_type& t
   }
   const std::uint32_t tag = note.tag() | parts.type_high << lib::TransitNote::kTagBits;
   const std::byte* const data = setup.base + parts.slot * setup.class_bytes;
-  if (tag != type.tag || (tag != 0 && (note.bytes() != type.bytes ||
-                                       reinterpret_cast<std::uintptr_t>(data) % type.alignment != 0))) {
+  if (tag != type.tag ||
+      (tag != 0 && (note.bytes() != type.bytes ||
+                    reinterpret_cast<std::uintptr_t>(data) % type.alignment != 0))) {
     code = wrong_type(tag, note.bytes(), type);
     return Try::kFailed;
   }
@@ -92,9 +93,11 @@ zp_handle make_handle(const HandleParts& parts) noexcept {
 }
 
 HandleParts read_handle(zp_handle handle) noexcept {
-  return {handle.word[0] >> 24, static_cast<std::uint32_t>((handle.word[0] >> 8) & 0xffff),
+  return {handle.word[0] >> 24,
+          static_cast<std::uint32_t>((handle.word[0] >> 8) & 0xffff),
           static_cast<std::uint32_t>(handle.word[1]),
-          static_cast<std::uint32_t>(handle.word[1] >> 32), (handle.word[0] & 1) == 1,
+          static_cast<std::uint32_t>(handle.word[1] >> 32),
+          (handle.word[0] & 1) == 1,
           static_cast<std::uint32_t>((handle.word[0] >> 1) & 0x7f)};
 }
 

@@ -70,6 +70,32 @@ void thread_exits(OwnThread& thread) noexcept {
   }
 }
 
+// Where something of this process's own lies there already, or the address space is spent, it goes without.
+void reserve_former(Attachment& attachment) noexcept {
+  for (FormerRange& range : attachment.former) {
+    if (range.reserved) continue;
+    void* const base = reinterpret_cast<void*>(range.base);
+    void* const got =
+        ::mmap(base, range.bytes, PROT_NONE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    range.reserved = got == base;
+    // A kernel that does not know MAP_FIXED_NOREPLACE takes it for a wish.
+    if (got != MAP_FAILED && got != base) ::munmap(got, range.bytes);
+  }
+}
+
+// True: there were some.
+bool unreserve_former(Attachment& attachment) noexcept {
+  bool any = false;
+  for (FormerRange& range : attachment.former) {
+    if (!range.reserved) continue;
+    ::munmap(reinterpret_cast<void*>(range.base), range.bytes);
+    range.reserved = false;
+    any = true;
+  }
+  return any;
+}
+
 // In a forked child: the parent's mappings are not here, its descriptors are copies.
 void drop_inherited(Attachment& attachment) noexcept {
   attachment.watch.open_all();
@@ -134,7 +160,11 @@ void take_up(Attachment& attachment, Attached&& attached) noexcept {
 int attach_locked(Attachment& attachment) noexcept {
   if (attachment.attached()) return 0;
   drop_inherited(attachment);
+  reserve_former(attachment);
   Attached attached = attach(attachment.wish);
+  // It may be they that leave no room (RLIMIT_AS).
+  if (attached.code == ErrorCode::system && unreserve_former(attachment))
+    attached = attach(attachment.wish);
   if (attached.code != ErrorCode::ok) return fail(attached.code, attached.sentence);
   attachment.barriers = register_membarrier();
   take_up(attachment, std::move(attached));
@@ -266,6 +296,7 @@ Attachment* find_attachment(const AttachWish& wish) noexcept {
       free->in_use = true;
       free->handles = 0;
       free->wish = wish;
+      unreserve_former(*free);
       free->former.clear();
       free->watch.choose();
       if (free->watch.on()) watch_forks();

@@ -41,10 +41,12 @@ struct RingSetup {
   std::uint32_t node = 0;
 };
 
-// Addresses that a process before this one had the pool at.
+// Addresses that a process before this one had the pool at. Reserved, so that nothing of this process's own ever has an
+// address that something inherited has: who deallocates by address could not tell one from the other.
 struct FormerRange {
   std::uintptr_t base = 0;
   std::size_t bytes = 0;
+  bool reserved = false;
 };
 
 // In memory that fork wipes (A2).

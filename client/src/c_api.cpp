@@ -82,7 +82,8 @@ int release_tagged(zp_buffer* buffer, std::uint32_t receiver, std::uint32_t type
     if (access.code() != 0) return access.code();
     const zeropool::lib::SharedRingView& view = attachment.rings[ring].view;
     const zeropool::lib::Mark held = mark_of(attachment, buffer->word);
-    const auto note = zeropool::lib::TransitNote::make(buffer->size, receiver, type_tag & kNoteTagMask);
+    const auto note =
+        zeropool::lib::TransitNote::make(buffer->size, receiver, type_tag & kNoteTagMask);
     std::uint64_t generation = 0;
     if (buffer->slot >= view.slot_bound()) {
       return refuse_not_held(attachment, access.cache(), held, zeropool::lib::Mark{});
@@ -105,8 +106,8 @@ int release_tagged(zp_buffer* buffer, std::uint32_t receiver, std::uint32_t type
 }
 
 bool is_type(const zp_type* type) noexcept {
-  return type != nullptr && (type->tag & kNoteTagMask) != 0 &&
-         type->tag <= zeropool::kMaxTypeTag && std::has_single_bit(type->alignment);
+  return type != nullptr && (type->tag & kNoteTagMask) != 0 && type->tag <= zeropool::kMaxTypeTag &&
+         std::has_single_bit(type->alignment);
 }
 int no_type() noexcept {
   return fail(ErrorCode::invalid_argument,

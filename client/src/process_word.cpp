@@ -10,7 +10,8 @@ namespace {
 
 using Word = std::atomic<std::uint32_t>;
 
-Word unwiped{0};  // where there was no memory that fork wipes: then a child is not told from its parent
+Word unwiped{
+    0};  // where there was no memory that fork wipes: then a child is not told from its parent
 Word* word = &unwiped;
 Word numbers{0};  // given out so far; a child goes on from its parent's
 
@@ -20,7 +21,8 @@ __attribute__((constructor)) void make_word() {
   zeropool::lib::Mapping mapping = zeropool::lib::map_wiped_on_fork(4096, why);
   if (!mapping) return;
   word = ::new (static_cast<void*>(mapping.data())) Word(0);
-  ::new (static_cast<void*>(&mapping)) zeropool::lib::Mapping();  // kept for the life of the process
+  ::new (static_cast<void*>(&mapping))
+      zeropool::lib::Mapping();  // kept for the life of the process
 }
 
 }  // namespace

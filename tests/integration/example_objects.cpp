@@ -34,8 +34,7 @@ void check_example(const std::string& name, const std::string& output) {
 }
 
 TEST_CASE("pmr keeps containers in the pool") {
-  check_example("pmr",
-                "samples in the pool: yes\npage in the pool: yes\nwords in the pool: yes\n");
+  check_example("pmr", "samples in the pool: yes\npage in the pool: yes\nwords in the pool: yes\n");
 }
 
 TEST_CASE("object_pool makes four objects for eight threads") {

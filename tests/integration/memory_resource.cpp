@@ -8,8 +8,8 @@
 #include <new>
 #include <string>
 #include <thread>
-#include <unordered_map>
 #include <unistd.h>
+#include <unordered_map>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -143,7 +143,8 @@ TEST_CASE("monotonic_buffer_resource and unsynchronized_pool_resource work on to
   CHECK(held(pool) == 0);
 }
 
-TEST_CASE("what is smaller than half the smallest class, or larger than the largest, is upstream's") {
+TEST_CASE(
+    "what is smaller than half the smallest class, or larger than the largest, is upstream's") {
   const DaemonProcess daemon(kConfig);
   Pool pool = open(daemon);
   Counting upstream;
@@ -196,7 +197,8 @@ TEST_CASE("every alignment is honoured, and the bytes are the caller's alone") {
   CHECK(daemon.audit()["held"] == 0);
 }
 
-TEST_CASE("an exhausted pool means bad_alloc, or upstream, as the option says; each goes back home") {
+TEST_CASE(
+    "an exhausted pool means bad_alloc, or upstream, as the option says; each goes back home") {
   const DaemonProcess daemon(kSmall);
   Pool pool = open(daemon);
   Counting upstream;
@@ -289,7 +291,8 @@ TEST_CASE("what one thread allocates another deallocates") {
   CHECK(pool.stats().double_puts == 0);
 }
 
-TEST_CASE("a container inherited by fork is inert in the child, and the child has memory of its own") {
+TEST_CASE(
+    "a container inherited by fork is inert in the child, and the child has memory of its own") {
   const DaemonProcess daemon(kConfig);
   Pool pool = open(daemon);
   auto memory = std::make_unique<MemoryResource>(pool);
@@ -302,6 +305,13 @@ TEST_CASE("a container inherited by fork is inert in the child, and the child ha
     expect(pool.owns(own.data()), "the child's memory is not the pool's");
     memory->deallocate(address, 5000, 1);
     expect(own == std::pmr::vector<char>(5000, 'c'), "the child's memory is not its own");
+    // Nothing of the child's own ever lies where the parent's lay, so the two cannot be taken for each other.
+    std::vector<std::pmr::vector<char>> many;
+    for (int i = 0; i < 500; ++i) {
+      many.emplace_back(std::pmr::vector<char>(5000, 'm', memory.get()));
+      expect(pool.owns(many.back().data()) && many.back().data() != address,
+             "the child's memory has the parent's address");
+    }
   });
   CHECK(child.wait().well());
   CHECK(child.failure() == "");

@@ -116,9 +116,8 @@ TEST_CASE("a factory may take nothing, the memory, a size, or both; T need not b
   ObjectPool<std::pmr::string> with_memory{
       Pool(), [](std::pmr::memory_resource* memory) { return std::pmr::string(100, 'm', memory); }};
   CHECK(with_memory.get()->get_allocator().resource() == with_memory.memory());
-  ObjectPool<std::vector<char>> sized{Pool(), [](std::size_t bytes) {
-                                        return std::vector<char>(bytes);
-                                      },
+  ObjectPool<std::vector<char>> sized{Pool(),
+                                      [](std::size_t bytes) { return std::vector<char>(bytes); },
                                       [](std::vector<char>&) {}};
   const char* at = nullptr;
   {
@@ -135,10 +134,10 @@ TEST_CASE("a factory may take nothing, the memory, a size, or both; T need not b
   CHECK(sized.get(~std::size_t{0}).error_code() == ErrorCode::too_large);
   CHECK(plain.get(5).error_code() == ErrorCode::invalid_argument);
   CHECK(plain.get(5).error().sentence.find("takes no size") != std::string::npos);
-  ObjectPool<std::pmr::vector<char>> both{
-      Pool(), [](std::size_t bytes, std::pmr::memory_resource* memory) {
-        return std::pmr::vector<char>(bytes, memory);
-      }};
+  ObjectPool<std::pmr::vector<char>> both{Pool(),
+                                          [](std::size_t bytes, std::pmr::memory_resource* memory) {
+                                            return std::pmr::vector<char>(bytes, memory);
+                                          }};
   CHECK(both.get(10)->get_allocator().resource() == both.memory());
 }
 
@@ -223,15 +222,16 @@ TEST_CASE("a get at the cap takes what an idle thread keeps") {
   idle.join();
 }
 
-TEST_CASE("the cap in bytes holds for objects and what they allocate; cached ones of other sizes make room") {
+TEST_CASE(
+    "the cap in bytes holds for objects and what they allocate; cached ones of other sizes make "
+    "room") {
   const DaemonProcess daemon(kConfig);
-  ObjectPool<std::pmr::vector<char>> pool{
-      open(daemon),
-      [](std::size_t bytes, std::pmr::memory_resource* memory) {
-        return std::pmr::vector<char>(bytes, memory);
-      },
-      [](std::pmr::vector<char>&) {},
-      {.max_bytes = 200'000, .timeout = 10ms}};
+  ObjectPool<std::pmr::vector<char>> pool{open(daemon),
+                                          [](std::size_t bytes, std::pmr::memory_resource* memory) {
+                                            return std::pmr::vector<char>(bytes, memory);
+                                          },
+                                          [](std::pmr::vector<char>&) {},
+                                          {.max_bytes = 200'000, .timeout = 10ms}};
   {
     PooledObject<std::pmr::vector<char>> a = pool.get(100'000);  // made with 131,072
     REQUIRE(a);
@@ -244,8 +244,8 @@ TEST_CASE("the cap in bytes holds for objects and what they allocate; cached one
   pool.trim();
   CHECK(pool.stats().bytes == 0);
   CHECK(pool.get(100'000));
-  ObjectPool<Counted> counted{Pool(), [](std::size_t) { return Counted(); }, [](Counted&) {},
-                              {.max_objects = 1}};
+  ObjectPool<Counted> counted{
+      Pool(), [](std::size_t) { return Counted(); }, [](Counted&) {}, {.max_objects = 1}};
   counted.get(10).reset();
   PooledObject<Counted> other = counted.try_get(1000);  // the cached one made room
   CHECK(other);
@@ -278,7 +278,9 @@ TEST_CASE("what objects allocate is held in the pool, and counts there") {
   CHECK(daemon.audit()["held"] == 0);
 }
 
-TEST_CASE("an object that outlives its ObjectPool, or is put by another thread, is destroyed at its put") {
+TEST_CASE(
+    "an object that outlives its ObjectPool, or is put by another thread, is destroyed at its "
+    "put") {
   PooledObject<Counted> late;
   PooledObject<Counted> elsewhere;
   {
@@ -324,7 +326,8 @@ TEST_CASE("more pools than a thread's table has places, made and gone: each find
   CHECK(alive == 0);
 }
 
-TEST_CASE("threads get, put, hand on, trim and wait at the cap: no object has two users, none is lost") {
+TEST_CASE(
+    "threads get, put, hand on, trim and wait at the cap: no object has two users, none is lost") {
   struct Used {
     std::atomic<int> users{0};
   };
@@ -372,7 +375,8 @@ TEST_CASE("threads get, put, hand on, trim and wait at the cap: no object has tw
   check_sums(stats);
 }
 
-TEST_CASE("who waits longest is served first: a thread that gets and puts all the time starves nobody") {
+TEST_CASE(
+    "who waits longest is served first: a thread that gets and puts all the time starves nobody") {
   ObjectPool<Counted> pool{Pool(), ObjectPoolOptions{.max_objects = 1}};
   std::atomic<bool> done{false};
   std::atomic<bool> started{false};

@@ -82,7 +82,9 @@ std::uint64_t held(Pool& pool) {
 }
 
 template <typename T>
-concept Releases = requires(TypedBuffer<T> t) { zeropool::HandOff<T>::name; };
+concept Releases = requires(TypedBuffer<T> t) {
+  zeropool::HandOff<T>::name;
+};
 
 }  // namespace
 
@@ -247,7 +249,8 @@ TEST_CASE("an object travels between processes and comes back") {
   CHECK(daemon.audit()["in_transit"] == 0);
 }
 
-TEST_CASE("adopting as another type, another size, or as bytes is refused, and the handle stays good") {
+TEST_CASE(
+    "adopting as another type, another size, or as bytes is refused, and the handle stays good") {
   const DaemonProcess daemon(kConfig);
   struct Outcome {
     ErrorCode as_trade, as_long, as_bytes, as_itself;

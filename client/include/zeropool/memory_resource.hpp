@@ -133,9 +133,8 @@ class MemoryResource final : public std::pmr::memory_resource {
 
   // Puts it without a call, if it is of the thread's own node and the loaded magazine takes it.
   bool put_here(void* data, std::size_t request) noexcept {
-    detail::ThreadCache* cache =
-        zp_v1_thread->caches[detail::state_of(pool_.c_pool())->index].load(
-            std::memory_order_relaxed);
+    detail::ThreadCache* cache = zp_v1_thread->caches[detail::state_of(pool_.c_pool())->index].load(
+        std::memory_order_relaxed);
     if (cache == nullptr) return false;
     detail::RingCache& ring = cache->home[lookup().class_of(request)];
     const auto offset = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(data) -

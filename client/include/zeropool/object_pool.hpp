@@ -43,7 +43,8 @@ struct ObjectPoolOptions {
   std::uint32_t thread_cache = 8;  // objects that each thread keeps (of each size), 64 at most
   // How long a get waits at a cap; negative: for ever.
   std::chrono::nanoseconds timeout = std::chrono::seconds(5);
-  MemoryResourceOptions memory = {};  // what is too small for a slot, and what when the pool is exhausted
+  MemoryResourceOptions memory =
+      {};  // what is too small for a slot, and what when the pool is exhausted
 };
 
 namespace detail {
@@ -71,11 +72,10 @@ struct DefaultReset {
 
 template <typename T, typename F>
 concept SizedFactory = std::is_invocable_r_v<T, F&, std::size_t, std::pmr::memory_resource*> ||
-                       std::is_invocable_r_v<T, F&, std::size_t>;
+    std::is_invocable_r_v<T, F&, std::size_t>;
 template <typename T, typename F>
 concept ObjectFactory = std::is_same_v<F, DefaultFactory> || SizedFactory<T, F> ||
-                        std::is_invocable_r_v<T, F&, std::pmr::memory_resource*> ||
-                        std::is_invocable_r_v<T, F&>;
+    std::is_invocable_r_v<T, F&, std::pmr::memory_resource*> || std::is_invocable_r_v<T, F&>;
 
 template <typename T, typename F, typename R>
 struct ObjectFunctions {
@@ -95,7 +95,8 @@ class ObjectMaker final : public ObjectCore {
   ObjectNode* make(void* at, std::uint32_t bucket) override {
     auto* holder = ::new (at) ObjectHolder<T>();
     holder->bucket = bucket;
-    void* place = const_cast<void*>(static_cast<const volatile void*>(std::addressof(holder->value)));
+    void* place =
+        const_cast<void*>(static_cast<const volatile void*>(std::addressof(holder->value)));
     F& factory = functions_->factory;
     const std::size_t size = std::size_t{1} << bucket;
     // Each is the initialiser of the object: so T need not be movable.
@@ -201,21 +202,22 @@ template <typename T>
 class ObjectPool {
   static_assert(std::is_object_v<T> && !std::is_const_v<T> && !std::is_array_v<T>,
                 "ObjectPool is for objects; of an array make a struct");
-  static_assert(std::is_nothrow_destructible_v<T>, "a pooled object is destroyed where nothing may throw");
+  static_assert(std::is_nothrow_destructible_v<T>,
+                "a pooled object is destroyed where nothing may throw");
 
  public:
   // Objects are made by T(), or T with the pool's allocator if it takes a polymorphic one, and reset by clear(), if there
   // is one. Of an empty Pool: the heap.
-  explicit ObjectPool(Pool pool, const ObjectPoolOptions& options = {})
-    requires(std::is_default_constructible_v<T> ||
-             std::uses_allocator_v<T, std::pmr::polymorphic_allocator<std::byte>>)
+  explicit ObjectPool(Pool pool, const ObjectPoolOptions& options = {}) requires(
+      std::is_default_constructible_v<T> ||
+      std::uses_allocator_v<T, std::pmr::polymorphic_allocator<std::byte>>)
       : ObjectPool(std::move(pool), detail::DefaultFactory{}, detail::DefaultReset{}, options) {}
 
   // `factory` returns a T; it may take a std::size_t (get(bytes)), a std::pmr::memory_resource* (the pool's), both in
   // this order, or nothing. `reset` takes a T&.
   template <typename F, typename R = detail::DefaultReset>
-    requires(detail::ObjectFactory<T, F> && std::invocable<R&, T&>)
-  ObjectPool(Pool pool, F factory, R reset = {}, const ObjectPoolOptions& options = {})
+  requires(detail::ObjectFactory<T, F>&& std::invocable<R&, T&>)
+      ObjectPool(Pool pool, F factory, R reset = {}, const ObjectPoolOptions& options = {})
       : pool_(std::move(pool)), options_(options) {
     using Maker = detail::ObjectMaker<T, F, R>;
     shape_.node_bytes = sizeof(detail::ObjectHolder<T>);
@@ -311,11 +313,15 @@ Error PooledObject<T>::error() const {
   switch (code) {
     case ErrorCode::ok: return {};
     case ErrorCode::timed_out:
-      return {code, "all objects that the ObjectPool may have were in use for all of the time: put some, or raise "
-                    "max_objects or max_bytes"};
+      return {code,
+              "all objects that the ObjectPool may have were in use for all of the time: put some, "
+              "or raise "
+              "max_objects or max_bytes"};
     case ErrorCode::would_wait:
-      return {code, "all objects that the ObjectPool may have are in use: put some, let the get wait, or raise "
-                    "max_objects or max_bytes"};
+      return {code,
+              "all objects that the ObjectPool may have are in use: put some, let the get wait, or "
+              "raise "
+              "max_objects or max_bytes"};
     case ErrorCode::invalid_size:
       return {code, "this ObjectPool's factory takes a size: say one of at least 1"};
     case ErrorCode::invalid_argument:

@@ -42,19 +42,21 @@ struct HandOff {};
 
 template <typename T>
 concept HandsOff = requires {
-  { std::string_view(HandOff<T>::name) };
-  { static_cast<std::uint32_t>(HandOff<T>::version) };
+  {std::string_view(HandOff<T>::name)};
+  {static_cast<std::uint32_t>(HandOff<T>::version)};
 };
 
 // What C programs, and other languages, give zp_adopt_as().
 template <typename T>
 constexpr zp_type type_of() noexcept {
-  static_assert(std::is_trivially_copyable_v<T>,
-                "only a trivially copyable type can be handed to another process: its bytes are all "
-                "that travels");
-  static_assert(HandsOff<T>,
-                "say that this type may be handed to another process: specialise zeropool::HandOff<T> "
-                "with a name and a version (zeropool/type_tag.hpp)");
+  static_assert(
+      std::is_trivially_copyable_v<T>,
+      "only a trivially copyable type can be handed to another process: its bytes are all "
+      "that travels");
+  static_assert(
+      HandsOff<T>,
+      "say that this type may be handed to another process: specialise zeropool::HandOff<T> "
+      "with a name and a version (zeropool/type_tag.hpp)");
   return {type_tag(HandOff<T>::name, HandOff<T>::version), static_cast<std::uint32_t>(alignof(T)),
           sizeof(T)};
 }

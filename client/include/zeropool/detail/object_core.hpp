@@ -29,10 +29,10 @@ inline namespace v1 {
 // What was done with an ObjectPool in this process. gets = tls_hits + shared_hits + constructions + failures.
 struct ObjectPoolStats {
   std::uint64_t gets = 0;
-  std::uint64_t tls_hits = 0;           // served by what the calling thread keeps
-  std::uint64_t shared_hits = 0;        // served by what all threads share, or another one kept
-  std::uint64_t constructions = 0;      // served by the factory
-  std::uint64_t failures = 0;           // at the cap for too long, or the factory threw
+  std::uint64_t tls_hits = 0;       // served by what the calling thread keeps
+  std::uint64_t shared_hits = 0;    // served by what all threads share, or another one kept
+  std::uint64_t constructions = 0;  // served by the factory
+  std::uint64_t failures = 0;       // at the cap for too long, or the factory threw
   std::uint64_t puts = 0;
   std::uint64_t reset_failures = 0;     // the object was destroyed
   std::uint64_t contention_events = 0;  // gets that came to the cap
@@ -147,7 +147,7 @@ class ObjectCore {
   bool take_room() noexcept;
   void put_slow(ObjectShard* shard, ObjectNode* node) noexcept;
   void give_up(ObjectShard* shard) noexcept;
-  void count(ObjectShard* shard, std::atomic<std::uint64_t> ObjectShard::* counter) noexcept;
+  void count(ObjectShard* shard, std::atomic<std::uint64_t> ObjectShard::*counter) noexcept;
 
   // Caller holds the lock.
   void share(ObjectNode* node) noexcept {

@@ -51,7 +51,7 @@ inline ObjectCore::~ObjectCore() {
 }
 
 inline void ObjectCore::count(ObjectShard* shard,
-                              std::atomic<std::uint64_t> ObjectShard::* counter) noexcept {
+                              std::atomic<std::uint64_t> ObjectShard::*counter) noexcept {
   if (shard != nullptr) return ObjectShard::count(shard->*counter);
   const Lock held = queue_.lock();
   ObjectShard::count(strays_.*counter);
@@ -112,7 +112,7 @@ inline ObjectShard* ObjectCore::make_shard() noexcept {
     shard->core = this;
     shard->next = std::exchange(shards_, shard);
   }
-  shard->owned = true;                             // J3
+  shard->owned = true;                            // J3
   refs_.fetch_add(1, std::memory_order_relaxed);  // O1
   return shard;
 }
@@ -232,8 +232,9 @@ inline ObjectNode* ObjectCore::wait_for_one(std::uint32_t bucket, std::chrono::n
                                             bool& room) {
   const auto now = ObjectQueue::Clock::now();
   const auto longest = ObjectQueue::Clock::time_point::max() - now;
-  const auto until = timeout.count() < 0 || timeout >= longest ? ObjectQueue::Clock::time_point::max()
-                                                               : now + timeout;
+  const auto until = timeout.count() < 0 || timeout >= longest
+                         ? ObjectQueue::Clock::time_point::max()
+                         : now + timeout;
   Lock held = queue_.lock();
   ObjectQueue::Place place(queue_);
   for (bool in_time = timeout.count() != 0;;) {
