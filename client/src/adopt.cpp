@@ -53,6 +53,10 @@ Try try_adopt(Attachment& attachment, const HandleParts& parts, const zp_type& t
     code = stale(access, kStale);
     return Try::kFailed;
   }
+  if (note.tag() == 0 && parts.type_high != 0) {
+    code = stale(access, "this is not a handle of this pool");
+    return Try::kFailed;
+  }
   const std::uint32_t tag = note.tag() | parts.type_high << lib::TransitNote::kTagBits;
   const std::byte* const data = setup.base + parts.slot * setup.class_bytes;
   if (tag != type.tag ||

@@ -222,9 +222,12 @@ TEST_CASE(
   CHECK(upstream.out == kBytes);
   const std::size_t before = all.size();
   all.pop_back();
-  void* in_slot = goes_on.allocate(kBytes);
+  MemoryResource waits{
+      pool, {.when_exhausted = WhenExhausted::kUpstream, .timeout = 60s, .upstream = &upstream}};
+  void* in_slot = waits.allocate(kBytes);
   CHECK(pool.owns(in_slot));
   CHECK(upstream.out == kBytes);
+  CHECK(waits == goes_on);
   goes_on.deallocate(in_slot, kBytes);
   goes_on.deallocate(fallen, kBytes);
   CHECK(upstream.out == 0);
