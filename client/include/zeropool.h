@@ -39,7 +39,8 @@ enum {
   ZP_INVALID_ARGUMENT = 17,
   ZP_STOPPING = 18,      /* zeropoold is stopping; buffers that are held stay valid */
   ZP_WRONG_PROCESS = 19, /* a buffer inherited by fork: the parent's, inert here */
-  ZP_TOO_MANY_PINS = 20
+  ZP_TOO_MANY_PINS = 20,
+  ZP_WRONG_TYPE = 21 /* a handle of another type, or of plain bytes; it is as good as before */
 };
 
 typedef struct zp_pool zp_pool;
@@ -124,7 +125,23 @@ void zp_put_batch(zp_buffer* buffers, size_t count);
  * the buffer back, or 0. */
 int zp_release(zp_buffer* buffer, uint32_t receiver, zp_handle* handle);
 /* Exactly one adopter of a handle wins; the releaser may be it. */
-int zp_adopt(zp_pool* pool, zp_handle handle, zp_buffer* buffer);
+int zp_adopt(zp_pool* pool, zp_handle handle,
+             zp_buffer* buffer); /* ZP_WRONG_TYPE: see zp_adopt_as */
+
+/* What a buffer holds, as both sides of a hand-off know it. */
+typedef struct zp_type {
+  uint32_t tag;       /* zp_type_tag() */
+  uint32_t alignment; /* bytes, a power of two */
+  uint64_t bytes;     /* its size */
+} zp_type;
+/* A tag, never 0, of a type's name and version: the same in every process and language. Two names have the same one by
+ * chance in one of 2^21. */
+uint32_t zp_type_tag(const char* name, uint32_t version);
+/* zp_release() of a buffer whose bytes are a `type`; its size must be that, its address so aligned. Only zp_adopt_as()
+ * of the same type adopts it. */
+int zp_release_as(zp_buffer* buffer, uint32_t receiver, const zp_type* type, zp_handle* handle);
+/* ZP_WRONG_TYPE: the handle is of another tag or size, or of plain bytes; the right adopter can still have it. */
+int zp_adopt_as(zp_pool* pool, zp_handle handle, const zp_type* type, zp_buffer* buffer);
 
 /* A pin; empty when pool is NULL. The rest is the library's. */
 typedef struct zp_pin_token {
@@ -142,6 +159,11 @@ void zp_unpin(zp_pin_token* token);
 int zp_resize(zp_buffer* buffer, size_t bytes);
 size_t zp_capacity(const zp_buffer* buffer);
 uint32_t zp_node(const zp_buffer* buffer); /* NUMA node of its memory */
+/* 1: this process has the buffer by fork only. It is the parent's; its memory is not mapped here. */
+int zp_inherited(const zp_buffer* buffer);
+/* 1: the address lies in the pool's memory, as this process has it mapped, or as the process did that it was forked
+ * from (then it is not to be touched; zp_put_ptr() of it does nothing). */
+int zp_owns(zp_pool* pool, const void* data);
 uint32_t zp_client_id(zp_pool* pool);
 const char* zp_pool_name(const zp_pool* pool);
 /* What this process did in this pool. */

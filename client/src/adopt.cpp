@@ -6,11 +6,14 @@
 
 #include "access.hpp"
 #include "quota.hpp"
+#include "size_text.hpp"
 
 namespace zeropool::client {
 namespace {
 
 namespace detail = zeropool::v1::detail;
+
+constexpr const char* kStale = "this handle was adopted already, taken back, or its lease is over";
 
 int stale(Access& access, const char* why) noexcept {
   count_up(access.cache().hot.record->stale_handles);
@@ -20,8 +23,18 @@ int stale(Access& access, const char* why) noexcept {
 // kFull: the quota has no room for it; nothing has changed.
 enum class Try { kAdopted, kFailed, kFull };
 
-Try try_adopt(Attachment& attachment, const HandleParts& parts, zp_buffer* buffer,
-              int& code) noexcept {
+int wrong_type(std::uint32_t tag, std::uint64_t bytes, const zp_type& wanted) noexcept {
+  const auto name = [](std::uint32_t its_tag, std::uint64_t its_bytes) {
+    return its_tag == 0 ? std::string("plain bytes")
+                        : "type " + std::to_string(its_tag) + " of " + size_text(its_bytes);
+  };
+  return fail(ErrorCode::wrong_type, "this handle is of " + name(tag, bytes) + ", not of " +
+                                         name(wanted.tag, wanted.bytes) +
+                                         ": adopt it as what it was released as");
+}
+
+Try try_adopt(Attachment& attachment, const HandleParts& parts, const zp_type& type,
+              zp_buffer* buffer, int& code) noexcept {
   Access access(attachment);
   code = access.code();
   if (code != 0) return Try::kFailed;
@@ -35,16 +48,32 @@ Try try_adopt(Attachment& attachment, const HandleParts& parts, zp_buffer* buffe
     return Try::kFailed;
   }
   const RingSetup& setup = attachment.rings[parts.ring];
+  lib::TransitNote note;
+  if (!lib::read_hand_off(setup.view.slots[parts.slot], parts.generation, note)) {
+    code = stale(access, kStale);
+    return Try::kFailed;
+  }
+  if (note.tag() == 0 && parts.type_high != 0) {
+    code = stale(access, "this is not a handle of this pool");
+    return Try::kFailed;
+  }
+  const std::uint32_t tag = note.tag() | parts.type_high << lib::TransitNote::kTagBits;
+  const std::byte* const data = setup.base + parts.slot * setup.class_bytes;
+  if (tag != type.tag ||
+      (tag != 0 && (note.bytes() != type.bytes ||
+                    reinterpret_cast<std::uintptr_t>(data) % type.alignment != 0))) {
+    code = wrong_type(tag, note.bytes(), type);
+    return Try::kFailed;
+  }
   lib::SharedClientCharge charge = charge_of(attachment);
   if (!charge.reserve(setup.class_bytes)) {  // Q1
     access.ops().flush_all();
     if (!charge.reserve(setup.class_bytes)) return Try::kFull;
   }
-  lib::TransitNote note;
   if (!lib::end_hand_off(setup.view.slots[parts.slot], parts.generation, attachment.client_id,
                          note)) {
     charge.remove(setup.class_bytes);
-    code = stale(access, "this handle was adopted already, taken back, or its lease is over");
+    code = stale(access, kStale);
     return Try::kFailed;
   }
   count_up(access.ops().record(parts.ring).adopted);
@@ -62,23 +91,28 @@ Try try_adopt(Attachment& attachment, const HandleParts& parts, zp_buffer* buffe
 }  // namespace
 
 zp_handle make_handle(const HandleParts& parts) noexcept {
-  return zp_handle{{(parts.generation << 24) | (std::uint64_t{parts.ring} << 8) | 1,
+  return zp_handle{{(parts.generation << 24) | (std::uint64_t{parts.ring} << 8) |
+                        (std::uint64_t{parts.type_high} << 1) | 1,
                     (std::uint64_t{parts.pool_tag} << 32) | parts.slot}};
 }
 
 HandleParts read_handle(zp_handle handle) noexcept {
-  return {handle.word[0] >> 24, static_cast<std::uint32_t>((handle.word[0] >> 8) & 0xffff),
+  return {handle.word[0] >> 24,
+          static_cast<std::uint32_t>((handle.word[0] >> 8) & 0xffff),
           static_cast<std::uint32_t>(handle.word[1]),
-          static_cast<std::uint32_t>(handle.word[1] >> 32), (handle.word[0] & 0xff) == 1};
+          static_cast<std::uint32_t>(handle.word[1] >> 32),
+          (handle.word[0] & 1) == 1,
+          static_cast<std::uint32_t>((handle.word[0] >> 1) & 0x7f)};
 }
 
-int adopt(Attachment& attachment, zp_handle handle, zp_buffer* buffer) noexcept {
+int adopt(Attachment& attachment, zp_handle handle, const zp_type& type,
+          zp_buffer* buffer) noexcept {
   const HandleParts parts = read_handle(handle);
   int code = 0;
-  if (try_adopt(attachment, parts, buffer, code) != Try::kFull) return code;
+  if (try_adopt(attachment, parts, type, buffer, code) != Try::kFull) return code;
   if (cached_bytes(attachment) != 0) {  // by other threads: this one's caches are empty now
     ask_caches_for_room(attachment, parts.ring);
-    if (try_adopt(attachment, parts, buffer, code) != Try::kFull) return code;
+    if (try_adopt(attachment, parts, type, buffer, code) != Try::kFull) return code;
   }
   return refuse_over_quota(attachment);
 }

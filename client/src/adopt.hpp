@@ -12,18 +12,22 @@
 
 namespace zeropool::client {
 
-// A handle's parts: word[0] = {generation: 40, ring: 16, 1: 8}, word[1] = {pool tag: 32, slot: 32}.
+// A handle's parts: word[0] = {generation: 40, ring: 16, type tag: 7, 1: 1}, word[1] = {pool tag: 32, slot: 32}. The type
+// tag's other 14 bits are in the slot's note; plain bytes have tag 0, and no type has 0 in the note.
 struct HandleParts {
   std::uint64_t generation = 0;
   std::uint32_t ring = 0;
   std::uint32_t slot = 0;
   std::uint32_t pool_tag = 0;
   bool is_handle = false;
+  std::uint32_t type_high = 0;  // bits 14 to 20 of the type tag
 };
 zp_handle make_handle(const HandleParts& parts) noexcept;
 HandleParts read_handle(zp_handle handle) noexcept;
 
-// 0 or an error code. quota_exceeded: the handle is as it was, for whoever adopts it.
-int adopt(Attachment& attachment, zp_handle handle, zp_buffer* buffer) noexcept;
+// 0 or an error code. quota_exceeded, wrong_type: the handle is as it was, for whoever adopts it. A type of tag 0 is plain
+// bytes of any size.
+int adopt(Attachment& attachment, zp_handle handle, const zp_type& type,
+          zp_buffer* buffer) noexcept;
 
 }  // namespace zeropool::client

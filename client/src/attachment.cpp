@@ -70,10 +70,38 @@ void thread_exits(OwnThread& thread) noexcept {
   }
 }
 
+// Where something of this process's own lies there already, or the address space is spent, it goes without.
+void reserve_former(Attachment& attachment) noexcept {
+  for (FormerRange& range : attachment.former) {
+    if (range.reserved) continue;
+    void* const base = reinterpret_cast<void*>(range.base);
+    void* const got =
+        ::mmap(base, range.bytes, PROT_NONE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    range.reserved = got == base;
+    // A kernel that does not know MAP_FIXED_NOREPLACE takes it for a wish.
+    if (got != MAP_FAILED && got != base) ::munmap(got, range.bytes);
+  }
+}
+
+// True: there were some.
+bool unreserve_former(Attachment& attachment) noexcept {
+  bool any = false;
+  for (FormerRange& range : attachment.former) {
+    if (!range.reserved) continue;
+    ::munmap(reinterpret_cast<void*>(range.base), range.bytes);
+    range.reserved = false;
+    any = true;
+  }
+  return any;
+}
+
 // In a forked child: the parent's mappings are not here, its descriptors are copies.
 void drop_inherited(Attachment& attachment) noexcept {
   attachment.watch.open_all();
   ::new (static_cast<void*>(&attachment.control)) lib::Mapping();
+  for (const lib::Mapping& mapping : attachment.data)
+    attachment.former.push_back({reinterpret_cast<std::uintptr_t>(mapping.data()), mapping.size()});
   for (lib::Mapping& mapping : attachment.data) ::new (static_cast<void*>(&mapping)) lib::Mapping();
   attachment.data.clear();
   attachment.descriptors.close();
@@ -132,7 +160,11 @@ void take_up(Attachment& attachment, Attached&& attached) noexcept {
 int attach_locked(Attachment& attachment) noexcept {
   if (attachment.attached()) return 0;
   drop_inherited(attachment);
+  reserve_former(attachment);
   Attached attached = attach(attachment.wish);
+  // It may be they that leave no room (RLIMIT_AS).
+  if (attached.code == ErrorCode::system && unreserve_former(attachment))
+    attached = attach(attachment.wish);
   if (attached.code != ErrorCode::ok) return fail(attached.code, attached.sentence);
   attachment.barriers = register_membarrier();
   take_up(attachment, std::move(attached));
@@ -264,6 +296,8 @@ Attachment* find_attachment(const AttachWish& wish) noexcept {
       free->in_use = true;
       free->handles = 0;
       free->wish = wish;
+      unreserve_former(*free);
+      free->former.clear();
       free->watch.choose();
       if (free->watch.on()) watch_forks();
       return free;
@@ -323,6 +357,21 @@ int ensure_attached(Attachment& attachment) noexcept {
   if (attachment.attached()) return 0;
   Locked lock(attachment.guard->lock);
   return attach_locked(attachment);
+}
+
+bool owns(Attachment& attachment, const void* data) noexcept {
+  const auto at = reinterpret_cast<std::uintptr_t>(data);
+  const auto within = [at](std::uintptr_t base, std::size_t bytes) { return at - base < bytes; };
+  const auto looked_up = [&] {
+    for (const lib::Mapping& mapping : attachment.data) {
+      if (within(reinterpret_cast<std::uintptr_t>(mapping.data()), mapping.size())) return true;
+    }
+    return std::any_of(attachment.former.begin(), attachment.former.end(),
+                       [&](const FormerRange& range) { return within(range.base, range.bytes); });
+  };
+  if (attachment.attached()) return looked_up();
+  Locked lock(attachment.guard->lock);  // another thread may be attaching
+  return looked_up();
 }
 
 void end_if_unused(Attachment& attachment) noexcept {

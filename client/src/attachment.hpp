@@ -41,6 +41,14 @@ struct RingSetup {
   std::uint32_t node = 0;
 };
 
+// Addresses that a process before this one had the pool at. Reserved, so that nothing of this process's own ever has an
+// address that something inherited has: who deallocates by address could not tell one from the other.
+struct FormerRange {
+  std::uintptr_t base = 0;
+  std::size_t bytes = 0;
+  bool reserved = false;
+};
+
 // In memory that fork wipes (A2).
 struct ForkGuard {
   WipedLock lock;                        // attach, caches, exited, overflow
@@ -65,6 +73,7 @@ struct Attachment : zeropool::v1::detail::PoolState {
   SlotWatch watch;
   lib::Mapping control;
   std::vector<lib::Mapping> data;
+  std::vector<FormerRange> former;  // by fork, and not mapped here
   lib::ControlView view;
   std::vector<RingSetup> rings;
   std::vector<lib::ArenaEntry> arenas;
@@ -102,6 +111,9 @@ void close_attachment(Attachment& attachment) noexcept;
 
 // Attaches if it is not (first use, or in a forked child). 0 or an error code.
 int ensure_attached(Attachment& attachment) noexcept;
+
+// Whether the pool's data is, or in the process that this one was forked from was, mapped at that address.
+bool owns(Attachment& attachment, const void* data) noexcept;
 
 // After a put on a closing attachment: ends it when that was the last held slot.
 void end_if_unused(Attachment& attachment) noexcept;

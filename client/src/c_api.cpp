@@ -1,5 +1,6 @@
 // The C surface: checks of arguments, and the way to the parts that do the work.
 
+#include <bit>
 #include <cerrno>
 #include <cstddef>
 
@@ -7,6 +8,7 @@
 #include <zeropool/lib/hand_off.hpp>
 #include <zeropool/lib/hot_path.hpp>
 #include <zeropool/lib/socket_path.hpp>
+#include <zeropool/type_tag.hpp>
 
 #include "access.hpp"
 #include "adopt.hpp"
@@ -24,6 +26,8 @@ using namespace zeropool::client;
 namespace detail = zeropool::v1::detail;
 
 int no_pool() noexcept { return fail(ErrorCode::invalid_argument, "the pool is not open"); }
+
+constexpr std::uint32_t kNoteTagMask = (1U << zeropool::lib::TransitNote::kTagBits) - 1;
 
 zp_pool* c_pool(Attachment& attachment) noexcept {
   return reinterpret_cast<zp_pool*>(static_cast<detail::PoolState*>(&attachment));
@@ -56,6 +60,57 @@ int get_within(zp_pool* pool, std::size_t bytes, std::int64_t timeout_ns,
                       taken.slot, static_cast<std::uint32_t>(bytes)};
   hand_out(attachment, *buffer);
   return 0;
+}
+
+// Tag 0: plain bytes.
+int release_tagged(zp_buffer* buffer, std::uint32_t receiver, std::uint32_t type_tag,
+                   zp_handle* handle) noexcept {
+  if (buffer == nullptr || handle == nullptr || buffer->data == nullptr) {
+    return fail(ErrorCode::invalid_argument,
+                "zp_release needs a held buffer and a place for the handle");
+  }
+  *handle = zp_handle{};
+  Attachment& attachment = attachment_of(buffer->pool);
+  if (receiver > zeropool::lib::kMaxClientId) {
+    return fail(ErrorCode::invalid_argument, "the receiver is a zp_client_id(), or 0");
+  }
+  if (const int code = check_incarnation(attachment, buffer->word); code != 0) return code;
+  const std::uint32_t ring = detail::ring_of(buffer->word);
+  {
+    Access access(attachment);
+    if (access.code() != 0) return access.code();
+    const zeropool::lib::SharedRingView& view = attachment.rings[ring].view;
+    const zeropool::lib::Mark held = mark_of(attachment, buffer->word);
+    const auto note =
+        zeropool::lib::TransitNote::make(buffer->size, receiver, type_tag & kNoteTagMask);
+    std::uint64_t generation = 0;
+    if (buffer->slot >= view.slot_bound()) {
+      return refuse_not_held(attachment, access.cache(), held, zeropool::lib::Mark{});
+    }
+    zeropool::lib::SlotWords<std::atomic>& words = view.slots[buffer->slot];
+    if (attachment.watch.on() && words.mark.load(std::memory_order_relaxed) == held.word)
+      attachment.watch.before_release(attachment, ring, buffer->slot);
+    if (!zeropool::lib::begin_hand_off(words, held, note, generation)) {
+      return refuse_not_held(attachment, access.cache(), held,
+                             zeropool::lib::Mark{words.mark.load(std::memory_order_relaxed)});
+    }
+    charge_of(attachment).remove(attachment.rings[ring].class_bytes);  // Q1
+    count_up(access.ops().record(ring).released);
+    *handle = make_handle({generation, ring, buffer->slot, attachment.pool_tag, true,
+                           type_tag >> zeropool::lib::TransitNote::kTagBits});
+    *buffer = zp_buffer{};
+  }
+  if (attachment.closing.load(std::memory_order_relaxed)) end_if_unused(attachment);
+  return 0;
+}
+
+bool is_type(const zp_type* type) noexcept {
+  return type != nullptr && (type->tag & kNoteTagMask) != 0 && type->tag <= zeropool::kMaxTypeTag &&
+         std::has_single_bit(type->alignment);
+}
+int no_type() noexcept {
+  return fail(ErrorCode::invalid_argument,
+              "a zp_type has a tag from zp_type_tag() and an alignment that is a power of two");
 }
 
 // zp_open_options as the first programs know it: without `flags`.
@@ -179,41 +234,7 @@ void zp_put_batch(zp_buffer* buffers, size_t count) {
 }
 
 int zp_release(zp_buffer* buffer, uint32_t receiver, zp_handle* handle) {
-  if (buffer == nullptr || handle == nullptr || buffer->data == nullptr) {
-    return fail(ErrorCode::invalid_argument,
-                "zp_release needs a held buffer and a place for the handle");
-  }
-  *handle = zp_handle{};
-  Attachment& attachment = attachment_of(buffer->pool);
-  if (receiver > zeropool::lib::kMaxClientId) {
-    return fail(ErrorCode::invalid_argument, "the receiver is a zp_client_id(), or 0");
-  }
-  if (const int code = check_incarnation(attachment, buffer->word); code != 0) return code;
-  const std::uint32_t ring = detail::ring_of(buffer->word);
-  {
-    Access access(attachment);
-    if (access.code() != 0) return access.code();
-    const zeropool::lib::SharedRingView& view = attachment.rings[ring].view;
-    const zeropool::lib::Mark held = mark_of(attachment, buffer->word);
-    const auto note = zeropool::lib::TransitNote::make(buffer->size, receiver, 0);
-    std::uint64_t generation = 0;
-    if (buffer->slot >= view.slot_bound()) {
-      return refuse_not_held(attachment, access.cache(), held, zeropool::lib::Mark{});
-    }
-    zeropool::lib::SlotWords<std::atomic>& words = view.slots[buffer->slot];
-    if (attachment.watch.on() && words.mark.load(std::memory_order_relaxed) == held.word)
-      attachment.watch.before_release(attachment, ring, buffer->slot);
-    if (!zeropool::lib::begin_hand_off(words, held, note, generation)) {
-      return refuse_not_held(attachment, access.cache(), held,
-                             zeropool::lib::Mark{words.mark.load(std::memory_order_relaxed)});
-    }
-    charge_of(attachment).remove(attachment.rings[ring].class_bytes);  // Q1
-    count_up(access.ops().record(ring).released);
-    *handle = make_handle({generation, ring, buffer->slot, attachment.pool_tag, true});
-    *buffer = zp_buffer{};
-  }
-  if (attachment.closing.load(std::memory_order_relaxed)) end_if_unused(attachment);
-  return 0;
+  return release_tagged(buffer, receiver, 0, handle);
 }
 
 int zp_adopt(zp_pool* pool, zp_handle handle, zp_buffer* buffer) {
@@ -221,7 +242,32 @@ int zp_adopt(zp_pool* pool, zp_handle handle, zp_buffer* buffer) {
     return fail(ErrorCode::invalid_argument, "zp_adopt needs a place for the buffer");
   *buffer = zp_buffer{};
   if (pool == nullptr) return no_pool();
-  return adopt(attachment_of(pool), handle, buffer);
+  return adopt(attachment_of(pool), handle, zp_type{0, 1, 0}, buffer);
+}
+
+uint32_t zp_type_tag(const char* name, uint32_t version) {
+  return zeropool::type_tag(name == nullptr ? "" : name, version);
+}
+
+int zp_release_as(zp_buffer* buffer, uint32_t receiver, const zp_type* type, zp_handle* handle) {
+  if (!is_type(type)) return no_type();
+  if (buffer != nullptr && buffer->data != nullptr &&
+      (buffer->size != type->bytes ||
+       reinterpret_cast<std::uintptr_t>(buffer->data) % type->alignment != 0)) {
+    return fail(ErrorCode::invalid_argument,
+                "this buffer is no such type: zp_release_as needs the size and the alignment that "
+                "its zp_type says");
+  }
+  return release_tagged(buffer, receiver, type->tag, handle);
+}
+
+int zp_adopt_as(zp_pool* pool, zp_handle handle, const zp_type* type, zp_buffer* buffer) {
+  if (buffer == nullptr)
+    return fail(ErrorCode::invalid_argument, "zp_adopt_as needs a place for the buffer");
+  *buffer = zp_buffer{};
+  if (pool == nullptr) return no_pool();
+  if (!is_type(type)) return no_type();
+  return adopt(attachment_of(pool), handle, *type, buffer);
 }
 
 int zp_resize(zp_buffer* buffer, size_t bytes) {
@@ -257,6 +303,18 @@ uint32_t zp_node(const zp_buffer* buffer) {
   const std::uint32_t ring = detail::ring_of(buffer->word);
   return attachment.attached() && ring < attachment.rings.size() ? attachment.rings[ring].node
                                                                  : UINT32_MAX;
+}
+
+int zp_inherited(const zp_buffer* buffer) {
+  if (buffer == nullptr || buffer->data == nullptr) return 0;
+  const Attachment& attachment = attachment_of(buffer->pool);
+  return attachment.attached() && detail::incarnation_of(buffer->word) == attachment.incarnation
+             ? 0
+             : 1;
+}
+
+int zp_owns(zp_pool* pool, const void* data) {
+  return pool != nullptr && owns(attachment_of(pool), data) ? 1 : 0;
 }
 
 uint32_t zp_client_id(zp_pool* pool) {

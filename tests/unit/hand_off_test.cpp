@@ -66,6 +66,22 @@ TEST_CASE("a handle brings size, tag and the buffer, once") {
   CHECK(Mark{ring.view.slots[0].mark.load()} == Mark::make(generation, SlotState::kHeld, 2));
 }
 
+TEST_CASE("a look at a handle's note adopts nothing, and an old handle has none") {
+  TestRing<std::atomic> ring({.cells = 1, .slots = 1});
+  const Mark held = ring.give(0, 1);
+  std::uint64_t generation = 0;
+  REQUIRE(begin_hand_off(ring.view.slots[0], held, TransitNote::make(100, 2, 3), generation));
+  const Mark transit{ring.view.slots[0].mark.load()};
+  TransitNote note;
+  REQUIRE(read_hand_off(ring.view.slots[0], generation, note));
+  CHECK(note.tag() == 3);
+  CHECK(note.bytes() == 100);
+  CHECK_FALSE(read_hand_off(ring.view.slots[0], generation - 1, note));
+  CHECK(Mark{ring.view.slots[0].mark.load()} == transit);
+  REQUIRE(end_hand_off(ring.view.slots[0], generation, 2, note));
+  CHECK_FALSE(read_hand_off(ring.view.slots[0], generation, note));
+}
+
 TEST_CASE("an old handle of a slot that is in transit again adopts nothing") {
   TestRing<std::atomic> ring({.cells = 1, .slots = 1});
   Mark held = ring.give(0, 1);

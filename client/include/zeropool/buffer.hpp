@@ -103,6 +103,19 @@ class Buffer {
     return Error{code, fresh ? zp_last_error() : zp_strerror(static_cast<int>(code))};
   }
 
+  // This process has it by fork only: it is the parent's, and its memory is not mapped here.
+  bool inherited() const noexcept {
+    if (data_ == nullptr) return false;
+    const detail::ThreadCache* cache =
+        zp_v1_thread->caches[detail::state_of(pool_)->index].load(std::memory_order_relaxed);
+    if (cache != nullptr &&
+        (word_ & lib::Mark::kHolderMask) == cache->rings[detail::ring_of(word_)].tag) {
+      return false;
+    }
+    const zp_buffer raw = view();
+    return zp_inherited(&raw) != 0;
+  }
+
   // To and from the C surface.
   zp_buffer release_to_c() && noexcept {
     const zp_buffer raw = view();

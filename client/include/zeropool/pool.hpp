@@ -139,7 +139,15 @@ class Pool {
     zp_put_batch(reinterpret_cast<zp_buffer*>(buffers.data()), buffers.size());
   }
 
-  // The buffer that a handle names. Empty and stale_handle if somebody was faster, or it expired.
+  // Puts the buffer that has this address somewhere in it. not_held: there is none, or this process does not hold it.
+  ErrorCode put(const void* data) noexcept {
+    return static_cast<ErrorCode>(zp_put_ptr(pool_, data));
+  }
+  // The address lies in the pool's memory, as mapped here or, before a fork, in the parent.
+  bool owns(const void* data) const noexcept { return zp_owns(pool_, data) != 0; }
+
+  // The buffer that a handle names. Empty and stale_handle if somebody was faster, or it expired; wrong_type, and the
+  // handle as it was, if it is a TypedPool's.
   Buffer adopt(Handle handle) noexcept {
     zp_buffer raw{};
     const int code = zp_adopt(pool_, handle.raw, &raw);

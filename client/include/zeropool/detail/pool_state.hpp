@@ -75,5 +75,8 @@ zp_v1_slot zp_v1_get_slow(zp_pool* pool, std::size_t bytes, std::int64_t timeout
 void zp_v1_put_slow(zp_pool* pool, std::uint64_t word, std::uint32_t slot) noexcept;
 void* zp_v1_address(zp_pool* pool, std::uint64_t word, std::uint32_t slot) noexcept;
 void zp_v1_pool_retain(zp_pool* pool) noexcept;
+// A word with this process's number: never 0 after the call, 0 in a forked child until its first call, and then another
+// number than those of the processes before. Never null, the same for the life of the process.
+const std::atomic<std::uint32_t>* zp_v1_process_word() noexcept;
 #pragma GCC visibility pop
 }

@@ -28,6 +28,7 @@ enum class ErrorCode : std::uint32_t {
   stopping = 18,
   wrong_process = 19,  // a Buffer inherited by fork
   too_many_pins = 20,
+  wrong_type = 21,  // a handle of another type, or of plain bytes; it stays good
 };
 
 // snake_case name, as in messages and metrics.
@@ -54,6 +55,7 @@ constexpr const char* error_name(ErrorCode code) noexcept {
     case ErrorCode::stopping: return "stopping";
     case ErrorCode::wrong_process: return "wrong_process";
     case ErrorCode::too_many_pins: return "too_many_pins";
+    case ErrorCode::wrong_type: return "wrong_type";
   }
   return "unknown";
 }

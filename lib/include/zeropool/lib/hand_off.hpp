@@ -42,6 +42,18 @@ bool begin_hand_off(SlotWords<Atom>& slot, Mark held, TransitNote note,
   return true;
 }
 
+// What the release wrote, before anybody adopts: for who would not adopt everything. False: the handle is stale. Another
+// may adopt meanwhile; then the note may be a later hand-off's, and only end_hand_off() tells. So who adopts decides by
+// the note (H2: the CAS that succeeds proves it the hand-off's own), and who refuses harms nobody.
+template <template <typename> class Atom>
+bool read_hand_off(const SlotWords<Atom>& slot, std::uint64_t generation,
+                   TransitNote& note) noexcept {
+  const Mark found{slot.mark.load(std::memory_order_acquire)};
+  if (found.state() != SlotState::kInTransit || found.generation() != generation) return false;
+  note = TransitNote{slot.note.load(std::memory_order_acquire)};
+  return slot.mark.load(std::memory_order_relaxed) == found.word;
+}
+
 // False: the handle is stale (adopted already, taken back, expired, or forged).
 template <template <typename> class Atom>
 bool end_hand_off(SlotWords<Atom>& slot, std::uint64_t generation, std::uint32_t adopter,
