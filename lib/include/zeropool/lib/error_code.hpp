@@ -28,6 +28,9 @@ enum class ErrorCode : std::uint32_t {
   stopping = 18,
   wrong_process = 19,  // a Buffer inherited by fork
   too_many_pins = 20,
+  pending = 21,      // an async get that waits: it ends in zp_poll()
+  cancelled = 22,    // by its stop, or its pool was closed
+  not_pending = 23,  // an async get that does not wait (any more)
 };
 
 // snake_case name, as in messages and metrics.
@@ -54,6 +57,9 @@ constexpr const char* error_name(ErrorCode code) noexcept {
     case ErrorCode::stopping: return "stopping";
     case ErrorCode::wrong_process: return "wrong_process";
     case ErrorCode::too_many_pins: return "too_many_pins";
+    case ErrorCode::pending: return "pending";
+    case ErrorCode::cancelled: return "cancelled";
+    case ErrorCode::not_pending: return "not_pending";
   }
   return "unknown";
 }
