@@ -56,8 +56,8 @@ class ResumeOn {
 
 struct AsyncOptions {
   std::chrono::nanoseconds timeout{-1};  // negative: the pool's wait.timeout
-  std::stop_token stop;                  // ends a get that waits with `cancelled`
-  ResumeOn resume_on;                    // default: in poll()
+  std::stop_token stop{};                // ends a get that waits with `cancelled`
+  ResumeOn resume_on{};                  // default: in poll()
 };
 
 namespace detail {
