@@ -128,13 +128,23 @@ bool Suspended::withdraw(AsyncOp& op) noexcept {
   return true;
 }
 
-// What the daemon has said of the order, or of one before it that wants the same.
+// What the daemon has said of the order, else of the last ones before it that want the same.
 ErrorCode Suspended::why_expired(const AsyncOp& op) noexcept {
   const AsyncOp* posted =
       op.state() == AsyncState::kPosted ? &op : desk_->queue.first_posted(op.lane);
-  if (posted == nullptr) return ErrorCode::too_many_orders;
-  const ErrorCode reason = order_of(*posted).reason();
-  return reason == ErrorCode::ok ? ErrorCode::timed_out : reason;
+  ErrorCode& last = desk_->why_nothing[op.lane];
+  if (posted != nullptr && order_of(*posted).reason() == ErrorCode::budget_exhausted) {
+    last = ErrorCode::budget_exhausted;
+  }
+  if (last != ErrorCode::ok) return last;
+  return posted == nullptr ? ErrorCode::too_many_orders : ErrorCode::timed_out;
+}
+
+void Suspended::note_answer(const AsyncOp& op, int code) noexcept {
+  const auto reason = static_cast<ErrorCode>(code);
+  if (reason == ErrorCode::ok || reason == ErrorCode::budget_exhausted) {
+    desk_->why_nothing[op.lane] = reason;
+  }
 }
 
 void Suspended::expire(std::int64_t now_ns) noexcept {
@@ -244,6 +254,7 @@ Ended Suspended::deliver(std::int64_t now_ns) noexcept {
       } else if (answer == lib::OrderAnswer::kRefused) {
         order.end();
       }
+      note_answer(*op, code);
     }
     if (code != 0 && code != static_cast<int>(ErrorCode::cancelled)) {
       const std::uint32_t ring = op->arena * attachment_.class_count + op->lane;

@@ -38,6 +38,8 @@ struct AsyncDesk {
   std::int64_t look_at_ns;        // when to look at all cells
   std::int64_t retry_at_ns;       // when to look for cells again; 0: none are missing
   std::int64_t retry_pause_ns;    // grows with each look in vain
+  // Why the daemon has granted nothing of a class, as far as it has last said; ok: it has.
+  ErrorCode why_nothing[lib::kMaxClasses];
   AsyncOp** cells;                // D1: as many as the pool has; behind this, in the same memory
 };
 
@@ -106,6 +108,7 @@ class Suspended {
   bool withdraw(AsyncOp& op) noexcept;
   bool post_one(AsyncOp& op) noexcept;
   ErrorCode why_expired(const AsyncOp& op) noexcept;
+  void note_answer(const AsyncOp& op, int code) noexcept;
   // Gives back what its order was granted. False: this thread can have no cache now.
   bool give_back_grant(AsyncOp& op) noexcept;
   void leave(AsyncOp& op) noexcept;

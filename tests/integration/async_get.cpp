@@ -370,6 +370,7 @@ TEST_CASE("the pool may end first: who waits is told cancelled, or destroyed, an
     ChildProcess child([&](Link& parent) {
       Outcome outcome;
       std::optional<Pool> pool = *scene.daemon.open();
+      zp_close(scene.pool().c_pool());  // the parent's, inherited, which nobody closes here
       zp_pool* raw = pool->c_pool();
       // A coroutine that does not keep the pool alive.
       const auto run = [&]() -> Task {
