@@ -32,6 +32,7 @@ void fill_record(const PoolService& service, const AttachedClient& client, std::
   record.pid.store(static_cast<std::uint32_t>(client.pid), kRelaxed);
   record.uid.store(uid, kRelaxed);
   record.charged_bytes.store(0, kRelaxed);
+  for (auto& bits : record.answered) bits.store(0, kRelaxed);
   std::memset(record.name, 0, sizeof(record.name));
   std::memcpy(record.name, client.name.data(),
               std::min(client.name.size(), sizeof(record.name) - 1));

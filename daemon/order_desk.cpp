@@ -301,12 +301,7 @@ bool OrderDesk::hand_over(const Order& order, OrderClaim& claim) {
     return false;
   }
   quota_.grant(*client, claim.bytes());  // Q1
-  shared.first_granted.store(first, kRelaxed);
-  lib::note_reason(shared, order.word, ErrorCode::ok);
-  std::uint64_t expected = order.word.word;
-  if (!shared.word.compare_exchange_strong(expected,
-                                           order.word.with_state(OrderState::kGranted).word,
-                                           std::memory_order_release)) {  // grant 2: COMMIT (O2)
+  if (!lib::grant_order(shared, order.word, first)) {  // grant 2: COMMIT
     claim.give_back();
     quota_.taken_back(*client, claim.bytes());
     ++pool_.counters.orders_cancelled;
@@ -330,6 +325,12 @@ void OrderDesk::ring_client(const Order& order) {
   lib::SharedOrderCell& shared = pool_.memory->view().order(order.cell);
   shared.wake.fetch_add(1, std::memory_order_release);
   if ((order.flags & lib::kOrderAsync) != 0) {
+    const ClientInfo* client = client_of(pool_, order.word);
+    const std::uint32_t capacity = pool_.memory->plan().shape.order_capacity;
+    if (client != nullptr && client->record < pool_.memory->plan().shape.client_capacity &&
+        !lib::note_answer(pool_.memory->view().client(client->record), order.cell, capacity)) {
+      return;  // H1: it was woken, and has not looked yet
+    }
     const int fd = hooks_.wake_fd ? hooks_.wake_fd(order.word.client()) : -1;
     const std::uint64_t one = 1;
     if (fd >= 0 && ::write(fd, &one, sizeof(one)) < 0) return;  // full: it is readable already

@@ -40,7 +40,10 @@ enum {
   ZP_STOPPING = 18,      /* zeropoold is stopping; buffers that are held stay valid */
   ZP_WRONG_PROCESS = 19, /* a buffer inherited by fork: the parent's, inert here */
   ZP_TOO_MANY_PINS = 20,
-  ZP_WRONG_TYPE = 21 /* a handle of another type, or of plain bytes; it is as good as before */
+  ZP_WRONG_TYPE = 21, /* a handle of another type, or of plain bytes; it is as good as before */
+  ZP_PENDING = 22,    /* zp_get_async: it waits, and ends in zp_poll() */
+  ZP_CANCELLED = 23,  /* by zp_stop(), or its pool was closed */
+  ZP_NOT_PENDING = 24 /* zp_cancel, zp_stop: it does not wait (any more) */
 };
 
 typedef struct zp_pool zp_pool;
@@ -100,7 +103,8 @@ typedef struct zp_stats_data {
 int zp_open(const char* name, const zp_open_options* options, zp_pool** pool);
 /* Connects to a daemon now, for a zp_open() later (after chroot or setuid). -1 on failure. */
 int zp_open_fd(const char* socket);
-/* Ends one zp_open(). The attachment ends with the last one and the last buffer. */
+/* Ends one zp_open(). The attachment ends with the last one and the last buffer. Gets that wait (zp_get_async) are
+ * withdrawn with the last one: each ends with ZP_CANCELLED in a zp_poll(), which may still be called, or by zp_cancel(). */
 void zp_close(zp_pool* pool);
 
 /* A buffer of at least `bytes`. Waits up to the pool's wait.timeout. */
@@ -120,6 +124,38 @@ int zp_get_batch(zp_pool* pool, const size_t* bytes, size_t count, zp_buffer* bu
  * at all leave the reason in zp_last_error_code(). */
 size_t zp_get_many(zp_pool* pool, size_t bytes, size_t count, zp_buffer* buffers);
 void zp_put_batch(zp_buffer* buffers, size_t count);
+
+/*
+ * Gets that wait without a thread (docs/async.md). All of these may be called from any thread and from within `done`.
+ *
+ * The caller's memory for one get that waits. Zero it, set `done` and `context`; leave it where it is, with the places for
+ * sizes and buffers, until `done` was called or zp_cancel() has returned ZP_OK. Then it can be used again.
+ */
+typedef struct zp_async_get {
+  /* Called once, by a zp_poll(): ZP_OK and the buffers, or why not (zp_last_error() has the sentence meanwhile). The
+   * memory of the op is the caller's again, and no lock is held. */
+  void (*done)(void* context, int code, zp_buffer* buffers);
+  void* context;
+  uint64_t word[20]; /* the library's */
+} zp_async_get;
+/* A buffer at once (ZP_OK), or ZP_PENDING: then `done` is called when zeropoold has granted it, refused it, or timeout_ns
+ * have passed (-1: the pool's wait.timeout). Other codes: it failed; `done` is not called. */
+int zp_get_async(zp_pool* pool, size_t bytes, int64_t timeout_ns, zp_async_get* op,
+                 zp_buffer* buffer);
+/* The same for one buffer of each size: all or none. */
+int zp_get_batch_async(zp_pool* pool, const size_t* bytes, size_t count, int64_t timeout_ns,
+                       zp_async_get* op, zp_buffer* buffers);
+/* ZP_OK: it waits no more, `done` will not be called, and what was granted to it has gone back. ZP_NOT_PENDING: it does not
+ * wait; `done` was called, or another thread is just calling it. ZP_WRONG_PROCESS: inherited by fork; nothing is touched. */
+int zp_cancel(zp_async_get* op);
+/* Has zp_poll() call `done`, with ZP_CANCELLED unless something else was faster. Of an op that does not wait yet
+ * (ZP_NOT_PENDING) the next zp_get_async() that would wait returns ZP_CANCELLED. */
+int zp_stop(zp_async_get* op);
+/* Calls `done` of up to `max` gets that have ended, on this thread; returns of how many. Several threads may poll. */
+size_t zp_poll(zp_pool* pool, size_t max);
+/* A descriptor that is readable when zp_poll() has something to do, for poll, epoll, io_uring and the like. The library's:
+ * only wait for it. It lasts as long as the pool is open in this process; a forked child has another. -1 on failure. */
+int zp_event_fd(zp_pool* pool);
 
 /* Gives the buffer up for another process; it is empty afterwards. receiver: a zp_client_id() whose death takes
  * the buffer back, or 0. */

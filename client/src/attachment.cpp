@@ -14,6 +14,7 @@
 #include <zeropool/lib/segment.hpp>
 #include <zeropool/lib/wire.hpp>
 
+#include "async_desk.hpp"
 #include "cache_ops.hpp"
 #include "daemon_link.hpp"
 #include "last_error.hpp"
@@ -108,6 +109,8 @@ void drop_inherited(Attachment& attachment) noexcept {
   attachment.caches.clear();
   attachment.overflow = nullptr;
   attachment.exited = CounterSums{};
+  attachment.async_memory = lib::Mapping();
+  attachment.async_holds.store(0, std::memory_order_relaxed);
 }
 
 void take_up(Attachment& attachment, Attached&& attached) noexcept {
@@ -128,6 +131,7 @@ void take_up(Attachment& attachment, Attached&& attached) noexcept {
                                  std::memory_order_relaxed);
   const std::byte* base = attachment.control.data();
   attachment.pool_tag = header.pool_tag;
+  attachment.order_capacity = header.order_capacity;
   attachment.placement = header.placement;
   attachment.clears_always = header.scrub.load(std::memory_order_relaxed) == lib::Scrub::kAlways;
   attachment.class_count = header.class_count;
@@ -195,6 +199,7 @@ void detach_locked(Attachment& attachment) noexcept {
   attachment.caches.clear();
   attachment.overflow = nullptr;
   attachment.exited = CounterSums{};
+  attachment.async_memory = lib::Mapping();
   attachment.rings.clear();
   attachment.watch.open_all();
   attachment.control = lib::Mapping();
@@ -240,7 +245,9 @@ void end_if_unused_locked(Attachment& attachment) noexcept {
   }
   Locked lock(attachment.guard->lock);
   if (!attachment.closing.load(std::memory_order_relaxed)) begin_closing(attachment);
-  if (held_slots(attachment) > 0) return;
+  if (held_slots(attachment) > 0 || attachment.async_holds.load(std::memory_order_acquire) > 0) {
+    return;
+  }
   wait_for_quiet(attachment);
   detach_locked(attachment);
   attachment.in_use = false;
@@ -350,6 +357,7 @@ void retain_attachment(Attachment& attachment) noexcept {
 void close_attachment(Attachment& attachment) noexcept {
   Locked registry_lock(*registry().lock);
   if (attachment.handles > 0) --attachment.handles;
+  if (attachment.handles == 0) withdraw_async_gets(attachment);
   end_if_unused_locked(attachment);
 }
 

@@ -7,7 +7,9 @@
 //       again for the next pool opened, with the next incarnation.
 //   A2  `guard` lies in memory that fork wipes: client_id 0 means "not attached", also in a forked child. The
 //       child never touches the parent's mappings (they are not in its address space).
-//   A3  The attachment ends (detach, unmap) when no zp_open is left and no slot is held.
+//   A3  The attachment ends (detach, unmap) when no zp_open is left, no slot is held, and no async get waits.
+//   A4  Locks are taken in this order: the process's, guard->async_lock, guard->lock. Who is busy (thread_record.hpp, T3)
+//       waits for none of them.
 // Crash safety: the daemon learns of our death from the kernel; nothing here has to be done in order for that.
 
 #include <atomic>
@@ -52,6 +54,7 @@ struct FormerRange {
 // In memory that fork wipes (A2).
 struct ForkGuard {
   WipedLock lock;                        // attach, caches, exited, overflow
+  WipedLock async_lock;                  // the AsyncDesk and the ops at it; taken before `lock`
   std::atomic<std::uint32_t> client_id;  // 0: not attached
 };
 
@@ -83,6 +86,7 @@ struct Attachment : zeropool::v1::detail::PoolState {
   bool clears_always = false;  // the pool's scrub, as it was at the attach
   std::uint32_t class_count = 0;
   std::uint32_t pool_tag = 0;
+  std::uint32_t order_capacity = 0;
   bool barriers = false;         // this process takes part in membarrier
   std::uint32_t most_rings = 0;  // ever: an inherited Buffer may carry an old ring number
   std::atomic<std::int64_t> daemon_gone_ns{0};  // when its hang-up was first seen; 0: not
@@ -90,6 +94,10 @@ struct Attachment : zeropool::v1::detail::PoolState {
       0};  // the header's, of the daemon that we are connected to
   std::atomic<std::uint64_t> gone_after_starts{0};  // the header's when daemon_gone_ns was set
   std::atomic<bool> reconnecting{false};            // a thread is about it
+  std::atomic<std::uint32_t> async_holds{0};        // async gets that wait, and polls under way (A3)
+
+  // Under guard->async_lock.
+  lib::Mapping async_memory;  // an AsyncDesk, wiped by fork
 
   // Under guard->lock.
   std::vector<ClientCache*> caches;  // of all threads

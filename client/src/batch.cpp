@@ -15,15 +15,6 @@ namespace {
 
 namespace detail = zeropool::v1::detail;
 
-zp_buffer make_buffer(Attachment& attachment, std::uint32_t ring, std::uint32_t slot,
-                      lib::Mark mark, std::size_t bytes) noexcept {
-  const RingSetup& setup = attachment.rings[ring];
-  return zp_buffer{setup.base + slot * setup.class_bytes,
-                   reinterpret_cast<zp_pool*>(static_cast<detail::PoolState*>(&attachment)),
-                   detail::make_buffer_word(mark, ring, attachment.incarnation), slot,
-                   static_cast<std::uint32_t>(bytes)};
-}
-
 // One slot without an order, for who would wait for the rest of a batch otherwise.
 bool take_now(Attachment& attachment, Access& access, std::uint32_t cls, Taken& taken) noexcept {
   Wish wish;
@@ -83,11 +74,23 @@ void give_back(Access& access, zp_buffer* buffers, std::size_t count,
   }
 }
 
-// To be called for what a batch returns.
+}  // namespace
+
+zp_buffer make_buffer(Attachment& attachment, std::uint32_t ring, std::uint32_t slot,
+                      lib::Mark mark, std::size_t bytes) noexcept {
+  const RingSetup& setup = attachment.rings[ring];
+  return zp_buffer{setup.base + slot * setup.class_bytes,
+                   reinterpret_cast<zp_pool*>(static_cast<detail::PoolState*>(&attachment)),
+                   detail::make_buffer_word(mark, ring, attachment.incarnation), slot,
+                   static_cast<std::uint32_t>(bytes)};
+}
+
 void hand_out_all(Attachment& attachment, const zp_buffer* buffers, std::size_t count) noexcept {
   if (!attachment.watch.on() && !attachment.clears_always) return;
   for (std::size_t i = 0; i < count; ++i) hand_out(attachment, buffers[i]);
 }
+
+namespace {
 
 // As get_many(), but what lies behind is left as it is.
 std::size_t get_up_to(Attachment& attachment, std::size_t bytes, std::size_t count,
@@ -131,69 +134,91 @@ std::size_t get_many(Attachment& attachment, std::size_t bytes, std::size_t coun
   return taken;
 }
 
-int get_batch(Attachment& attachment, const std::size_t* bytes, std::size_t count,
-              zp_buffer* buffers) noexcept {
-  for (std::size_t i = 0; i < count; ++i) buffers[i] = zp_buffer{};
-  if (count == 0) return fail(ErrorCode::invalid_size, "a batch has at least one size");
-  if (const int code = ensure_attached(attachment); code != 0) return code;
-  OrderWants wants;
-  for (std::size_t i = 0; i < count; ++i) {
-    if (!attachment.lookup.serves(bytes[i])) return refuse_size(attachment, bytes[i]);
-    std::uint32_t& wanted = wants.count[attachment.lookup.class_of(bytes[i])];
+int count_wants(Attachment& attachment, const BatchWish& batch, OrderWants& wants) noexcept {
+  if (batch.count == 0) return fail(ErrorCode::invalid_size, "a batch has at least one size");
+  for (std::size_t i = 0; i < batch.count; ++i) {
+    if (!attachment.lookup.serves(batch.bytes[i])) return refuse_size(attachment, batch.bytes[i]);
+    std::uint32_t& wanted = wants.count[attachment.lookup.class_of(batch.bytes[i])];
     if (++wanted > lib::OrderItem::kMaxCount) {
       return fail(ErrorCode::too_large, "a batch has at most 2^26 buffers of one class");
     }
   }
+  return 0;
+}
+
+AtHand fill_at_hand(Attachment& attachment, const BatchWish& batch, std::uint32_t& missing_ring,
+                    int& code) noexcept {
+  Access access(attachment);
+  code = access.code();
+  if (code != 0) return AtHand::kFailed;
+  std::size_t filled = 0;
+  std::uint32_t cls = 0;
+  for (; filled < batch.count; ++filled) {
+    Taken one;
+    cls = attachment.lookup.class_of(batch.bytes[filled]);
+    choose_home(access);
+    if (!take_now(attachment, access, cls, one)) break;
+    batch.buffers[filled] =
+        make_buffer(attachment, one.ring, one.slot, one.mark, batch.bytes[filled]);
+  }
+  if (filled == batch.count) return AtHand::kTaken;
+  // Nobody waits holding a part: the whole is ordered.
+  give_back(access, batch.buffers, filled, attachment);
+  access.ops().flush_all();
+  missing_ring = home_ring(attachment, access.cache(), cls);
+  return AtHand::kNothing;
+}
+
+bool accept_batch(Attachment& attachment, Access& access, Order& order, const OrderWants& wants,
+                  std::uint32_t arena, const BatchWish& batch) noexcept {
+  std::size_t granted = 0;
+  order.accept(access.ops(), wants, [&](std::uint32_t ring, std::uint32_t slot, lib::Mark mark) {
+    const std::uint32_t cls = ring % attachment.class_count;
+    for (std::size_t i = 0; i < batch.count; ++i) {
+      if (batch.buffers[i].data != nullptr || attachment.lookup.class_of(batch.bytes[i]) != cls)
+        continue;
+      batch.buffers[i] = make_buffer(attachment, ring, slot, mark, batch.bytes[i]);
+      ++granted;
+      count_granted(attachment, access, ring, arena);
+      return;
+    }
+  });
+  if (granted == batch.count) return true;
+  give_back(access, batch.buffers, batch.count, attachment);
+  return false;
+}
+
+int get_batch(Attachment& attachment, const std::size_t* bytes, std::size_t count,
+              zp_buffer* buffers) noexcept {
+  for (std::size_t i = 0; i < count; ++i) buffers[i] = zp_buffer{};
+  if (const int code = ensure_attached(attachment); code != 0) return code;
+  const BatchWish batch{bytes, count, buffers};
+  OrderWants wants;
+  if (const int code = count_wants(attachment, batch, wants); code != 0) return code;
   const std::int64_t deadline = deadline_of(attachment, detail::kWaitAsPool);
   for (;;) {
-    std::uint32_t arena = 0;
-    std::size_t filled = 0;
-    {
-      Access access(attachment);
-      if (access.code() != 0) return access.code();
-      for (; filled < count; ++filled) {
-        Taken one;
-        const std::uint32_t cls = attachment.lookup.class_of(bytes[filled]);
-        choose_home(access);
-        if (!take_now(attachment, access, cls, one)) break;
-        buffers[filled] = make_buffer(attachment, one.ring, one.slot, one.mark, bytes[filled]);
-      }
-      if (filled == count) {
-        hand_out_all(attachment, buffers, count);
-        return 0;
-      }
-      // Nobody waits holding a part: the whole is ordered.
-      give_back(access, buffers, filled, attachment);
-      access.ops().flush_all();
-      arena = access.cache().arena;
+    std::uint32_t missing_ring = 0;
+    int code = 0;
+    switch (fill_at_hand(attachment, batch, missing_ring, code)) {
+      case AtHand::kTaken: hand_out_all(attachment, buffers, count); return 0;
+      case AtHand::kFailed: return code;
+      case AtHand::kNothing: break;
     }
+    const std::uint32_t arena = missing_ring / attachment.class_count;
     Order order(attachment);
     const bool only = attachment.placement == lib::Placement::kLocalOnly;
-    const int code = order.place(wants, arena, only ? lib::kOrderOneNode : 0, deadline);
+    code = order.place(wants, arena, only ? lib::kOrderOneNode : 0, deadline);
     Access access(attachment);
     if (access.code() != 0) return access.code();
     if (code != 0) {
-      count_failure(access,
-                    arena * attachment.class_count + attachment.lookup.class_of(bytes[filled]),
-                    static_cast<ErrorCode>(code));
+      count_failure(access, missing_ring, static_cast<ErrorCode>(code));
       return code;
     }
-    std::size_t granted = 0;
-    order.accept(access.ops(), wants, [&](std::uint32_t ring, std::uint32_t slot, lib::Mark mark) {
-      const std::uint32_t cls = ring % attachment.class_count;
-      for (std::size_t i = 0; i < count; ++i) {
-        if (buffers[i].data != nullptr || attachment.lookup.class_of(bytes[i]) != cls) continue;
-        buffers[i] = make_buffer(attachment, ring, slot, mark, bytes[i]);
-        ++granted;
-        count_granted(attachment, access, ring, arena);
-        return;
-      }
-    });
-    if (granted == count) {
+    if (accept_batch(attachment, access, order, wants, arena, batch)) {
       hand_out_all(attachment, buffers, count);
       return 0;
     }
-    give_back(access, buffers, count, attachment);  // damaged entries among them: ask again
+    // Damaged entries among them: ask again.
     if (monotonic_ns() >= deadline) return would_wait(attachment);
   }
 }

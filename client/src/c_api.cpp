@@ -40,17 +40,7 @@ int get_within(zp_pool* pool, std::size_t bytes, std::int64_t timeout_ns,
   *buffer = zp_buffer{};
   if (pool == nullptr) return no_pool();
   Attachment& attachment = attachment_of(pool);
-  ThreadCache* cache = zp_v1_thread->caches[attachment.index].load(std::memory_order_relaxed);
-  if (cache != nullptr && attachment.lookup.serves(bytes)) {
-    RingCache& ring = cache->home[attachment.lookup.class_of(bytes)];
-    zeropool::lib::Mark generation;
-    std::uint32_t slot = 0;
-    if (zeropool::lib::get_hit(*cache, ring, slot, generation)) {
-      *buffer = zp_buffer{ring.base + slot * ring.class_bytes, pool, generation.word | ring.tag,
-                          slot, static_cast<std::uint32_t>(bytes)};
-      return 0;
-    }
-  }
+  if (take_hit(attachment, bytes, buffer)) return 0;
   Taken taken;
   const int code = get_one(attachment, bytes, timeout_ns, kAnyNode, taken);
   if (code != 0) return code;

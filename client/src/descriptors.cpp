@@ -1,23 +1,32 @@
 #include "descriptors.hpp"
 
+#include <algorithm>
+#include <cerrno>
 #include <fcntl.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
+#include <utility>
 
 namespace zeropool::client {
 
 void Descriptors::take(lib::UniqueFd socket, lib::UniqueFd doorbell, lib::UniqueFd wake) noexcept {
   close();
-  lib::UniqueFd* const given[kCount] = {&socket, &doorbell, &wake};
-  for (std::size_t which = 0; which < kCount; ++which) {
-    File& file = files_[which];
-    file.fd = given[which]->release();
-    struct stat info {};
-    if (::fstat(file.fd, &info) == 0) {
-      file.device = info.st_dev;
-      file.inode.store(info.st_ino, std::memory_order_relaxed);
-    }
+  lib::UniqueFd* const given[kGiven] = {&socket, &doorbell, &wake};
+  for (std::size_t which = 0; which < kGiven; ++which) {
+    keep(static_cast<Which>(which), std::move(*given[which]));
+  }
+}
+
+void Descriptors::keep(Which which, lib::UniqueFd fd) noexcept {
+  File& file = files_[which];
+  file.fd = fd.release();
+  struct stat info {};
+  if (::fstat(file.fd, &info) == 0) {
+    file.device = info.st_dev;
+    file.inode.store(info.st_ino, std::memory_order_relaxed);
   }
 }
 
@@ -42,9 +51,56 @@ void Descriptors::ring() const noexcept {
   if (ours() && still_there(kDoorbell)) ::eventfd_write(files_[kDoorbell].fd, 1);  // D1
 }
 
+int Descriptors::events() const noexcept {
+  return ours() && still_there(kEvents) && still_there(kTimer) ? files_[kEvents].fd : -1;  // D1
+}
+
+int Descriptors::open_events() noexcept {
+  if (files_[kEvents].fd >= 0 || !ours() || !still_there(kWake)) {
+    const int there = events();
+    if (there < 0) errno = EBADF;
+    return there;
+  }
+  lib::UniqueFd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+  lib::UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
+  if (!timer || !epoll) return -1;
+  for (const auto& [fd, which] : {std::pair(files_[kWake].fd, kWake), std::pair(timer.get(), kTimer)}) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u32 = which;
+    if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) != 0) return -1;
+  }
+  keep(kTimer, std::move(timer));
+  keep(kEvents, std::move(epoll));
+  return files_[kEvents].fd;
+}
+
+void Descriptors::set_timer(std::int64_t at_ns) const noexcept {
+  constexpr std::int64_t kSecond = 1'000'000'000;
+  at_ns = std::max<std::int64_t>(at_ns, 1);  // 0 would switch it off
+  itimerspec when{};
+  when.it_value.tv_sec = at_ns / kSecond;
+  when.it_value.tv_nsec = at_ns % kSecond;
+  ::timerfd_settime(files_[kTimer].fd, TFD_TIMER_ABSTIME, &when, nullptr);
+}
+
+Descriptors::Events Descriptors::take_events() const noexcept {
+  Events taken;
+  epoll_event ready[2];
+  const int count = ::epoll_wait(files_[kEvents].fd, ready, 2, 0);
+  for (int i = 0; i < count; ++i) {
+    const bool timer = ready[i].data.u32 == kTimer;
+    (timer ? taken.timer : taken.woken) = true;
+    std::uint64_t value = 0;
+    // Whoever was faster has taken it: then nothing is there.
+    if (::read(files_[timer ? kTimer : kWake].fd, &value, sizeof(value)) < 0) continue;
+  }
+  return taken;
+}
+
 void Descriptors::close() noexcept {
   const bool all_ours = ours();
-  for (const Which which : {kSocket, kDoorbell, kWake}) {
+  for (const Which which : {kSocket, kDoorbell, kWake, kTimer, kEvents}) {
     if (all_ours && still_there(which)) ::close(files_[which].fd);  // D1
     files_[which].fd = -1;
     files_[which].device = 0;

@@ -105,6 +105,47 @@ std::int64_t deadline_of(Attachment& attachment, std::int64_t timeout_ns) noexce
   return timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns;
 }
 
+AtHand take_at_hand(Attachment& attachment, std::uint32_t cls, std::uint32_t node, bool never_waits,
+                    Wish& wish, Taken& taken, int& code) noexcept {
+  ErrorCode refused = ErrorCode::ok;
+  {
+    Access access(attachment);
+    code = access.code();
+    if (code != 0) return AtHand::kFailed;
+    choose_home(access);
+    code = wish_of(attachment, access.cache(), node, wish);
+    if (code != 0) return AtHand::kFailed;
+    if (take_there(attachment, access, cls, wish.arena, taken)) return AtHand::kTaken;
+    bool over_quota = access.ops().over_quota();
+    if (over_quota) {  // this thread's caches of other classes first
+      access.ops().flush_all();
+      if (take_there(attachment, access, cls, wish.arena, taken)) return AtHand::kTaken;
+      over_quota = access.ops().over_quota();
+    }
+    const std::uint32_t ring = wish.arena * attachment.class_count + cls;
+    if (!wish.only && attachment.arenas.size() > 1 &&
+        (never_waits || nothing_to_come(attachment, ring, monotonic_ns())) &&
+        take_elsewhere(attachment, access, cls, wish.arena, taken)) {
+      return AtHand::kTaken;
+    }
+    if (!never_waits) return AtHand::kNothing;
+    refused = over_quota ? ErrorCode::quota_exceeded : ErrorCode::would_wait;
+    count_failure(access, ring, refused);
+  }
+  code = refused == ErrorCode::quota_exceeded ? refuse_over_quota(attachment)
+                                              : would_wait(attachment);
+  return AtHand::kFailed;
+}
+
+bool take_though_refused(Attachment& attachment, Access& access, std::uint32_t cls,
+                         const Wish& wish, int code, Taken& taken) noexcept {
+  // Put meanwhile, or on a node that was not looked at because zeropoold was about to answer.
+  if (take_there(attachment, access, cls, wish.arena, taken)) return true;
+  if (!wish.only && take_elsewhere(attachment, access, cls, wish.arena, taken)) return true;
+  count_failure(access, wish.arena * attachment.class_count + cls, static_cast<ErrorCode>(code));
+  return false;
+}
+
 int get_one(Attachment& attachment, std::size_t bytes, std::int64_t timeout_ns, std::uint32_t node,
             Taken& taken) noexcept {
   // The lookup is there once attached.
@@ -116,45 +157,20 @@ int get_one(Attachment& attachment, std::size_t bytes, std::int64_t timeout_ns, 
     OrderWants wants;
     wants.count[cls] = 1;
     Wish wish;
-    ErrorCode refused = ErrorCode::ok;
-    {
-      Access access(attachment);
-      if (access.code() != 0) return access.code();
-      choose_home(access);
-      if (const int code = wish_of(attachment, access.cache(), node, wish); code != 0) return code;
-      if (take_there(attachment, access, cls, wish.arena, taken)) return 0;
-      bool over_quota = access.ops().over_quota();
-      if (over_quota) {  // this thread's caches of other classes first
-        access.ops().flush_all();
-        if (take_there(attachment, access, cls, wish.arena, taken)) return 0;
-        over_quota = access.ops().over_quota();
-      }
-      const std::uint32_t ring = wish.arena * attachment.class_count + cls;
-      const bool never_waits = timeout_ns == detail::kNeverWait;
-      if (!wish.only && attachment.arenas.size() > 1 &&
-          (never_waits || nothing_to_come(attachment, ring, monotonic_ns())) &&
-          take_elsewhere(attachment, access, cls, wish.arena, taken)) {
-        return 0;
-      }
-      if (never_waits) {
-        refused = over_quota ? ErrorCode::quota_exceeded : ErrorCode::would_wait;
-        count_failure(access, ring, refused);
-      }
+    int code = 0;
+    switch (take_at_hand(attachment, cls, node, timeout_ns == detail::kNeverWait, wish, taken,
+                         code)) {
+      case AtHand::kTaken: return 0;
+      case AtHand::kFailed: return code;
+      case AtHand::kNothing: break;
     }
-    if (refused == ErrorCode::quota_exceeded) return refuse_over_quota(attachment);
-    if (refused == ErrorCode::would_wait) return would_wait(attachment);
     if (first) deadline = deadline_of(attachment, timeout_ns);
     Order order(attachment);
-    const int code = order.place(wants, wish.arena, wish.only ? lib::kOrderOneNode : 0, deadline);
+    code = order.place(wants, wish.arena, wish.only ? lib::kOrderOneNode : 0, deadline);
     Access access(attachment);
     if (access.code() != 0) return access.code();
     if (code != 0) {
-      // Put meanwhile, or on a node that was not looked at because zeropoold was about to answer.
-      if (take_there(attachment, access, cls, wish.arena, taken)) return 0;
-      if (!wish.only && take_elsewhere(attachment, access, cls, wish.arena, taken)) return 0;
-      count_failure(access, wish.arena * attachment.class_count + cls,
-                    static_cast<ErrorCode>(code));
-      return code;
+      return take_though_refused(attachment, access, cls, wish, code, taken) ? 0 : code;
     }
     bool got = false;
     order.accept(access.ops(), wants, [&](std::uint32_t ring, std::uint32_t slot, lib::Mark mark) {

@@ -24,12 +24,6 @@ constexpr std::int64_t kMostWaitSliceNs = 1000 * kMillisecond;
 constexpr std::int64_t kFirstRetryNs = kMillisecond;
 constexpr std::int64_t kMostRetryNs = 32 * kMillisecond;
 
-// Thousands that wait shall not keep a core busy by looking whether the daemon lives.
-std::int64_t wait_slice_ns(const lib::ControlHeader& header) noexcept {
-  const std::int64_t waiting = header.orders_waiting.load(std::memory_order_relaxed);
-  return std::clamp(waiting * kMillisecond, kWaitSliceNs, kMostWaitSliceNs);
-}
-
 void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t value,
                 std::int64_t wait_ns) noexcept {
   timespec timeout{wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
@@ -71,8 +65,30 @@ std::int64_t monotonic_ns() noexcept {
   return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
-int Order::why_not(ErrorCode code) const noexcept {
-  const lib::ControlHeader& header = attachment_.header();
+// Thousands that wait shall not keep a core busy by looking whether the daemon lives.
+std::int64_t wait_slice_ns(const lib::ControlHeader& header) noexcept {
+  const std::int64_t waiting = header.orders_waiting.load(std::memory_order_relaxed);
+  return std::clamp(waiting * kMillisecond, kWaitSliceNs, kMostWaitSliceNs);
+}
+
+ErrorCode why_no_order(Attachment& attachment) noexcept {
+  if (attachment.header().daemon_state.load(std::memory_order_relaxed) >=
+      static_cast<std::uint32_t>(lib::DaemonState::kStopping)) {
+    return ErrorCode::stopping;
+  }
+  return daemon_is_gone(attachment, monotonic_ns()) ? ErrorCode::no_daemon : ErrorCode::ok;
+}
+
+void ring_if_asleep(Attachment& attachment) noexcept {
+  // Pairs with the daemon's fence between `sleeping = 1` and its last scan.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (attachment.header().sleeping.load(std::memory_order_relaxed) != 0) {
+    attachment.descriptors.ring();
+  }
+}
+
+int explain_refusal(Attachment& attachment, ErrorCode code) noexcept {
+  const lib::ControlHeader& header = attachment.header();
   const std::string pool = std::string("pool ") + header.pool_name;
   switch (code) {
     case ErrorCode::budget_exhausted: {
@@ -91,22 +107,22 @@ int Order::why_not(ErrorCode code) const noexcept {
       return fail(code,
                   pool + ": no buffer came within the time allowed; zeropoold was still at it");
     case ErrorCode::no_daemon:
-      if (!attachment_.descriptors.ours()) {
+      if (!attachment.descriptors.ours()) {
         return fail(code,
                     "this program has closed its connection to zeropoold at " +
-                        attachment_.socket_path +
+                        attachment.socket_path +
                         " itself (closefrom?), and the pool's ring is empty: close what is not "
                         "zeropool's only, or open the pool after that; buffers that are held stay "
                         "valid");
       }
       return fail(
           code,
-          "zeropoold at " + attachment_.socket_path +
+          "zeropoold at " + attachment.socket_path +
               " has gone away, and the pool's ring is empty: restart it; buffers that are held "
               "stay valid");
     case ErrorCode::stopping:
       return fail(code,
-                  "zeropoold at " + attachment_.socket_path +
+                  "zeropoold at " + attachment.socket_path +
                       " is stopping and grants nothing more; buffers that are held stay valid");
     case ErrorCode::too_many_orders:
       return fail(code, pool + ": all " + std::to_string(header.order_capacity) +
@@ -115,10 +131,29 @@ int Order::why_not(ErrorCode code) const noexcept {
     case ErrorCode::too_large:
       return fail(code, pool + ": so much at once is more than the pool's limit of " +
                             size_text(header.limit_bytes.load(std::memory_order_relaxed)));
-    case ErrorCode::quota_exceeded: return refuse_over_quota(attachment_);
+    case ErrorCode::quota_exceeded: return refuse_over_quota(attachment);
+    case ErrorCode::cancelled:
+      return fail(code, pool + ": the get was stopped while it waited, or its pool was closed");
     default:
       return fail(code, pool + ": zeropoold refused the order (" + lib::error_name(code) + ")");
   }
+}
+
+bool Order::take_free_cell(std::uint32_t first, std::uint32_t bound) noexcept {
+  for (std::uint32_t i = 0; i < bound; ++i) {
+    const std::uint32_t number = (first + i) % bound;
+    lib::SharedOrderCell& cell = attachment_.view.order(number);
+    lib::OrderWord found{cell.word.load(std::memory_order_relaxed)};
+    if (found.state() != lib::OrderState::kFree) continue;
+    const auto mine = lib::OrderWord::make(found.sequence() + 1, lib::OrderState::kWriting,
+                                           attachment_.client_id, attachment_.epoch);
+    if (!cell.word.compare_exchange_strong(found.word, mine.word, std::memory_order_acquire))
+      continue;
+    number_ = number;
+    word_ = mine;
+    return true;
+  }
+  return false;
 }
 
 int Order::take_cell(std::int64_t deadline_ns) noexcept {
@@ -127,22 +162,9 @@ int Order::take_cell(std::int64_t deadline_ns) noexcept {
   for (std::int64_t pause_ns = kFirstRetryNs;; pause_ns = std::min(pause_ns * 2, kMostRetryNs)) {
     const std::uint32_t published =
         std::min(header.orders_published.load(std::memory_order_acquire), header.order_capacity);
-    for (std::uint32_t i = 0; i < published; ++i) {
-      const std::uint32_t number = (start + i) % published;
-      lib::SharedOrderCell& cell = attachment_.view.order(number);
-      lib::OrderWord found{cell.word.load(std::memory_order_relaxed)};
-      if (found.state() != lib::OrderState::kFree) continue;
-      const auto mine = lib::OrderWord::make(found.sequence() + 1, lib::OrderState::kWriting,
-                                             attachment_.client_id, attachment_.epoch);
-      if (!cell.word.compare_exchange_strong(found.word, mine.word, std::memory_order_acquire))
-        continue;
-      number_ = number;
-      word_ = mine;
-      return 0;
-    }
+    if (published > 0 && take_free_cell(start % published, published)) return 0;
     header.orders_wanted.store(1, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (header.sleeping.load(std::memory_order_relaxed) != 0) attachment_.descriptors.ring();
+    ring_if_asleep(attachment_);
     const std::int64_t now = monotonic_ns();
     if (now >= deadline_ns) return why_not(ErrorCode::too_many_orders);
     if (daemon_is_gone(attachment_, now)) return why_not(ErrorCode::no_daemon);
@@ -151,16 +173,8 @@ int Order::take_cell(std::int64_t deadline_ns) noexcept {
   }
 }
 
-int Order::place(const OrderWants& wants, std::uint32_t arena, std::uint32_t flags,
-                 std::int64_t deadline_ns) noexcept {
-  lib::ControlHeader& header = attachment_.header();
-  if (header.daemon_state.load(std::memory_order_relaxed) >=
-      static_cast<std::uint32_t>(lib::DaemonState::kStopping)) {
-    return why_not(ErrorCode::stopping);
-  }
-  if (daemon_is_gone(attachment_, monotonic_ns())) return why_not(ErrorCode::no_daemon);
-  flags_ = flags;
-  if (const int code = take_cell(deadline_ns); code != 0) return code;
+bool Order::post(const OrderWants& wants, std::uint32_t arena, std::uint32_t flags,
+                 std::int64_t deadline_ns, std::int64_t posted_ns) noexcept {
   lib::SharedOrderCell& cell = attachment_.view.order(number_);
   std::uint32_t items = 0;
   for (std::uint32_t c = 0; c < attachment_.class_count; ++c) {
@@ -170,56 +184,55 @@ int Order::place(const OrderWants& wants, std::uint32_t arena, std::uint32_t fla
   }
   cell.item_count.store(items, std::memory_order_relaxed);
   cell.deadline_ns.store(static_cast<std::uint64_t>(deadline_ns), std::memory_order_relaxed);
-  cell.posted_ns.store(static_cast<std::uint64_t>(monotonic_ns()), std::memory_order_relaxed);
+  cell.posted_ns.store(static_cast<std::uint64_t>(posted_ns), std::memory_order_relaxed);
   cell.flags.store(flags, std::memory_order_relaxed);
   cell.arena.store(arena, std::memory_order_relaxed);
   cell.first_granted.store(0, std::memory_order_relaxed);
   cell.refusal.store(0, std::memory_order_relaxed);
   const lib::OrderWord posted = word_.with_state(lib::OrderState::kPosted);
   std::uint64_t expected = word_.word;
-  if (!cell.word.compare_exchange_strong(expected, posted.word, std::memory_order_release)) {
-    return why_not(ErrorCode::no_daemon);  // the daemon freed it: it takes us for dead
-  }
+  if (!cell.word.compare_exchange_strong(expected, posted.word, std::memory_order_release))
+    return false;
   word_ = posted;
   attachment_.view.order_hint_word(number_).fetch_or(std::uint64_t{1} << (number_ % 64),
                                                      std::memory_order_release);  // after Posted
-  // Pairs with the daemon's fence between `sleeping = 1` and its last scan.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (header.sleeping.load(std::memory_order_relaxed) != 0) attachment_.descriptors.ring();
+  return true;
+}
+
+int Order::place(const OrderWants& wants, std::uint32_t arena, std::uint32_t flags,
+                 std::int64_t deadline_ns) noexcept {
+  if (const ErrorCode code = why_no_order(attachment_); code != ErrorCode::ok) return why_not(code);
+  flags_ = flags;
+  if (const int code = take_cell(deadline_ns); code != 0) return code;
+  if (!post(wants, arena, flags, deadline_ns, monotonic_ns())) {
+    return why_not(ErrorCode::no_daemon);  // the daemon freed it: it takes us for dead
+  }
+  ring_if_asleep(attachment_);
   return wait(deadline_ns);
 }
 
 int Order::wait(std::int64_t deadline_ns) noexcept {
-  const lib::ControlHeader& header = attachment_.header();
   lib::SharedOrderCell& cell = attachment_.view.order(number_);
   for (;;) {
     const std::uint32_t wake = cell.wake.load(std::memory_order_acquire);
-    const lib::OrderWord now_word{cell.word.load(std::memory_order_acquire)};  // O2
-    if (now_word == word_.with_state(lib::OrderState::kGranted)) return 0;
-    const ErrorCode refusal = lib::reason_of(cell, word_);
-    if (now_word != word_) {
-      // Refused, or freed by a daemon that takes us for dead.
-      if (now_word == word_.with_state(lib::OrderState::kRefused)) {
-        cell.word.store(word_.freed().word, std::memory_order_release);
-      }
+    const lib::OrderAnswer answer = this->answer();
+    if (answer == lib::OrderAnswer::kGranted) return 0;
+    const ErrorCode refusal = reason();
+    if (answer != lib::OrderAnswer::kWaits) {
+      if (answer == lib::OrderAnswer::kRefused) end();
       if (refusal == ErrorCode::ok && (flags_ & lib::kOrderRoom) != 0) return 0;
       return why_not(refusal == ErrorCode::ok ? ErrorCode::timed_out : refusal);
     }
     const std::int64_t now = monotonic_ns();
     const bool gone = daemon_is_gone(attachment_, now);
     if (now >= deadline_ns || gone) {
-      std::uint64_t expected = word_.word;
-      if (!cell.word.compare_exchange_strong(expected, word_.freed().word,
-                                             std::memory_order_acq_rel)) {
-        continue;  // answered at the last moment
-      }
+      if (!withdraw()) continue;  // answered at the last moment
       if (gone) return why_not(ErrorCode::no_daemon);
-      // Gets may stand behind this order: the daemon is to hear that it is gone.
-      std::atomic_thread_fence(std::memory_order_seq_cst);
-      if (header.sleeping.load(std::memory_order_relaxed) != 0) attachment_.descriptors.ring();
+      ring_if_asleep(attachment_);  // gets may stand behind this order
       return why_not(refusal == ErrorCode::ok ? ErrorCode::timed_out : refusal);
     }
-    futex_wait(cell.wake, wake, std::min(deadline_ns - now, wait_slice_ns(header)));
+    futex_wait(cell.wake, wake,
+               std::min(deadline_ns - now, wait_slice_ns(attachment_.header())));
   }
 }
 
@@ -248,7 +261,7 @@ bool Order::next_granted(CacheOps& ops, std::uint32_t& link, std::uint32_t& ring
 }
 
 void Order::end() noexcept {
-  attachment_.view.order(number_).word.store(word_.freed().word, std::memory_order_release);
+  lib::end_order(attachment_.view.order(number_), word_);
 }
 
 }  // namespace zeropool::client

@@ -45,6 +45,7 @@ static_assert(offsetof(RingDescriptor, cells_published) == 64);
 static_assert(offsetof(RingDescriptor, queue_until_ns) == 88);
 static_assert(offsetof(RingDescriptor, low) == 128);
 static_assert(offsetof(SharedClientRecord, charged_bytes) == 16);
+static_assert(offsetof(SharedClientRecord, answered) == 96);
 
 constexpr std::uint64_t mix(std::uint64_t hash, std::uint64_t value) {
   return (hash ^ value) * 0x100000001b3ULL;

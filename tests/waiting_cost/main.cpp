@@ -1,4 +1,4 @@
-// zeropool_waiting_bench fairness SECONDS | growth | grant. Needs $ZEROPOOLD and $ZEROPOOLCTL; scripts/bench sets them.
+// zeropool_waiting_bench fairness SECONDS | growth | grant | async. Needs $ZEROPOOLD and $ZEROPOOLCTL; scripts/bench sets them.
 
 #include <cstdio>
 #include <cstdlib>
@@ -15,8 +15,10 @@ int main(int count, char** words) {
       zeropool_bench::bench_growth();
     } else if (count == 2 && std::strcmp(words[1], "grant") == 0) {
       zeropool_bench::bench_grant();
+    } else if (count == 2 && std::strcmp(words[1], "async") == 0) {
+      zeropool_bench::bench_async();
     } else {
-      std::fprintf(stderr, "usage: zeropool_waiting_bench fairness SECONDS | growth | grant\n");
+      std::fprintf(stderr, "usage: zeropool_waiting_bench fairness SECONDS | growth | grant | async\n");
       return 2;
     }
   } catch (const std::exception& error) {

@@ -13,5 +13,7 @@ void bench_fairness(std::chrono::seconds time);
 void bench_growth();
 // P9: from an order to its grant, orderer and daemon asleep.
 void bench_grant();
+// P16: an async hit beside a sync one, and the way from a put to the coroutine that waits in another process.
+void bench_async();
 
 }  // namespace zeropool_bench

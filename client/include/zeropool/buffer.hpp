@@ -129,6 +129,7 @@ class Buffer {
 
  private:
   friend class Pool;
+  friend class AsyncGet;
   Buffer(std::byte* data, zp_pool* pool, std::uint64_t word, std::uint32_t slot,
          std::uint32_t size) noexcept
       : data_(data), pool_(pool), word_(word), slot_(slot), size_(size) {}

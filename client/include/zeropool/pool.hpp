@@ -52,10 +52,15 @@ class Batch {
 
  private:
   friend class Pool;
+  friend class AsyncGetBatch;
   std::unique_ptr<Buffer[]> buffers_;
   std::size_t count_ = 0;
   Error error_;
 };
+
+class AsyncGet;
+class AsyncGetBatch;
+struct AsyncOptions;
 
 class Pool {
  public:
@@ -146,6 +151,17 @@ class Pool {
   // The address lies in the pool's memory, as mapped here or, before a fork, in the parent.
   bool owns(const void* data) const noexcept { return zp_owns(pool_, data) != 0; }
 
+  // For coroutines: the same without blocking, `co_await pool.async_get(n)`. Include <zeropool/async.hpp>; docs/async.md.
+  AsyncGet async_get(std::size_t bytes) noexcept;
+  AsyncGet async_get(std::size_t bytes, const AsyncOptions& options) noexcept;
+  AsyncGetBatch async_get_batch(std::span<const std::size_t> sizes) noexcept;
+  AsyncGetBatch async_get_batch(std::span<const std::size_t> sizes,
+                                const AsyncOptions& options) noexcept;
+  // Resumes up to `max` of those whose gets have ended, on this thread; returns how many.
+  std::size_t poll(std::size_t max = SIZE_MAX) noexcept { return zp_poll(pool_, max); }
+  // Readable when poll() has something to do, for any event loop. -1: zp_last_error() says why.
+  int event_fd() noexcept { return zp_event_fd(pool_); }
+
   // The buffer that a handle names. Empty and stale_handle if somebody was faster, or it expired; wrong_type, and the
   // handle as it was, if it is a TypedPool's.
   Buffer adopt(Handle handle) noexcept {
@@ -176,6 +192,8 @@ class Pool {
   zp_pool* c_pool() const noexcept { return pool_; }
 
  private:
+  friend class AsyncGet;
+  friend class AsyncGetBatch;
   explicit Pool(zp_pool* pool) noexcept : pool_(pool) {}
 
   // Inlined into every caller: only then does the Buffer stay in registers.
@@ -197,6 +215,22 @@ class Pool {
       }
     }
     return get_slow(bytes, timeout_ns, UINT32_MAX);
+  }
+  // The same, and empty where that does not serve it: for async gets.
+  [[gnu::always_inline]] static Buffer get_hit(zp_pool* pool, std::size_t bytes) noexcept {
+    if (pool == nullptr) [[unlikely]]
+      return Buffer();
+    detail::PoolState* state = detail::state_of(pool);
+    detail::ThreadCache* cache = zp_v1_thread->caches[state->index].load(std::memory_order_relaxed);
+    if (cache == nullptr || !state->lookup.serves(bytes)) [[unlikely]]
+      return Buffer();
+    detail::RingCache& ring = cache->home[state->lookup.class_of(bytes)];
+    std::uint32_t slot = 0;
+    lib::Mark generation;
+    if (!lib::get_hit(*cache, ring, slot, generation)) [[unlikely]]
+      return Buffer();
+    std::byte* data = ring.base + slot * ring.class_bytes;
+    return Buffer(data, pool, generation.word | ring.tag, slot, static_cast<std::uint32_t>(bytes));
   }
 
   [[gnu::always_inline]] Buffer get_slow(std::size_t bytes, std::int64_t timeout_ns,

@@ -24,6 +24,16 @@ constexpr std::uint64_t presence(std::uint32_t client, std::uint32_t epoch,
          static_cast<std::uint64_t>(state);
 }
 
+// Which async orders of a client were answered: one bit for each so many order cells, set by the daemon before it wakes the
+// client by its eventfd. Only hints: bits may be lost (a daemon that is killed) or set by anybody, so the client looks at
+// all of its cells now and then, too.
+//   H1  The daemon sets the bit, release, after its answer, and writes the eventfd where the word was 0; the client reads
+//       the eventfd, then takes the word, acquire. So who finds the word not 0 knows that the client is yet to look.
+inline constexpr std::uint32_t kAnswerBits = 256;
+constexpr std::uint32_t cells_per_answer_bit(std::uint32_t order_capacity) noexcept {
+  return (order_capacity + kAnswerBits - 1) / kAnswerBits;
+}
+
 template <template <typename> class Atom>
 struct alignas(128) ClientRecord {
   Atom<std::uint64_t> owner;  // OwnerWord of kind kThread, thread 0; 0: free
@@ -33,8 +43,16 @@ struct alignas(128) ClientRecord {
   Atom<std::uint64_t> presence;       // presence() of the client that the record is for
   Atom<std::uint64_t> reserved[4];
   char name[kClientNameBytes];
-  Atom<std::uint64_t> reserved_line[4];
+  Atom<std::uint64_t> answered[kAnswerBits / 64];  // H1
 };
+
+// Daemon: an async order in that cell was answered. True: its client is to be woken.
+template <template <typename> class Atom>
+bool note_answer(ClientRecord<Atom>& client, std::uint32_t cell, std::uint32_t capacity) noexcept {
+  const std::uint32_t bit = cell / cells_per_answer_bit(capacity) % kAnswerBits;
+  return client.answered[bit / 64].fetch_or(std::uint64_t{1} << (bit % 64),
+                                            std::memory_order_acq_rel) == 0;  // H1
+}
 
 // A slot with several readers: each hold is a word of its own, so that each can be reclaimed.
 inline constexpr std::uint32_t kShareHolders = 28;

@@ -29,6 +29,9 @@ enum class ErrorCode : std::uint32_t {
   wrong_process = 19,  // a Buffer inherited by fork
   too_many_pins = 20,
   wrong_type = 21,  // a handle of another type, or of plain bytes; it stays good
+  pending = 22,      // an async get that waits: it ends in zp_poll()
+  cancelled = 23,    // by its stop, or its pool was closed
+  not_pending = 24,  // an async get that does not wait (any more)
 };
 
 // snake_case name, as in messages and metrics.
@@ -56,6 +59,9 @@ constexpr const char* error_name(ErrorCode code) noexcept {
     case ErrorCode::wrong_process: return "wrong_process";
     case ErrorCode::too_many_pins: return "too_many_pins";
     case ErrorCode::wrong_type: return "wrong_type";
+    case ErrorCode::pending: return "pending";
+    case ErrorCode::cancelled: return "cancelled";
+    case ErrorCode::not_pending: return "not_pending";
   }
   return "unknown";
 }

@@ -127,6 +127,41 @@ bool refuse_order(OrderCell<Atom>& cell, OrderWord posted, ErrorCode code) noexc
                                            std::memory_order_release, std::memory_order_relaxed);
 }
 
+// Daemon: makes the magazines that were granted the order's. False: it is not posted any more.
+template <template <typename> class Atom>
+bool grant_order(OrderCell<Atom>& cell, OrderWord posted, std::uint32_t first_granted) noexcept {
+  cell.first_granted.store(first_granted, std::memory_order_relaxed);
+  note_reason(cell, posted, ErrorCode::ok);
+  std::uint64_t expected = posted.word;
+  return cell.word.compare_exchange_strong(expected, posted.with_state(OrderState::kGranted).word,
+                                           std::memory_order_release,
+                                           std::memory_order_relaxed);  // grant 2: COMMIT (O2)
+}
+
+// What has become of a posted order. Gone: the daemon freed its cell, as it takes the client for dead.
+enum class OrderAnswer { kWaits, kGranted, kRefused, kGone };
+// Client.
+template <template <typename> class Atom>
+OrderAnswer answer_of(const OrderCell<Atom>& cell, OrderWord posted) noexcept {
+  const OrderWord found{cell.word.load(std::memory_order_acquire)};  // O2
+  if (found == posted) return OrderAnswer::kWaits;
+  if (found == posted.with_state(OrderState::kGranted)) return OrderAnswer::kGranted;
+  return found == posted.with_state(OrderState::kRefused) ? OrderAnswer::kRefused
+                                                          : OrderAnswer::kGone;
+}
+// Client: cancels its order. False: it was answered at the last moment, and answer_of() says how.
+template <template <typename> class Atom>
+bool withdraw_order(OrderCell<Atom>& cell, OrderWord posted) noexcept {
+  std::uint64_t expected = posted.word;
+  return cell.word.compare_exchange_strong(expected, posted.freed().word, std::memory_order_acq_rel,
+                                           std::memory_order_acquire);  // COMMIT
+}
+// Client: ends an order that was granted, and is accepted, or was refused.
+template <template <typename> class Atom>
+void end_order(OrderCell<Atom>& cell, OrderWord posted) noexcept {
+  cell.word.store(posted.freed().word, std::memory_order_release);
+}
+
 // Client: what the daemon said of its order; ok: nothing.
 template <template <typename> class Atom>
 ErrorCode reason_of(const OrderCell<Atom>& cell, OrderWord posted) noexcept {
