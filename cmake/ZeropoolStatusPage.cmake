@@ -45,8 +45,9 @@ function(zeropool_write_status_page folder output)
   string(REPLACE "/*zp:script*/" "${js}" html "${html}")
   set(delimiter "status_page")
   string(FIND "${html}" ")${delimiter}\"" found)
-  if(NOT found EQUAL -1)
-    message(FATAL_ERROR "daemon/page/ holds what ends a C++ string here: )${delimiter}\"")
+  string(FIND "${html}" "$<" expression)
+  if(NOT found EQUAL -1 OR NOT expression EQUAL -1)
+    message(FATAL_ERROR "daemon/page/ holds what has a meaning here: )${delimiter}\" or $<")
   endif()
   string(CONCAT policy
     "default-src 'none'; script-src 'sha256-${hash_of_js}'; style-src 'sha256-${hash_of_css}'; "

@@ -171,7 +171,7 @@ std::string figures_html(const json& document) {
   return figure_html("committed", "Committed", rounded_bytes(committed), committed,
                      "of " + rounded_bytes(budget) + ", " + percent(part), budget, true) +
          figure_html("hit-rate", "Hit rate", percent(totals["hit_rate"].get<double>()),
-                     totals["hit_rate"], "since the daemon began", nullptr, true) +
+                     totals["hit_rate"], "in all", nullptr, true) +
          figure_html("gets", "Gets", count(number(totals, "gets")), totals["gets"], "in all",
                      nullptr, true) +
          figure_html("waiting", "Orders waiting", count(number(totals, "orders_waiting")),

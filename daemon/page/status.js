@@ -4,7 +4,8 @@
 (() => {
   const everyMs = 2000;
   const patienceMs = 6000;
-  const historyLength = 90;
+  const historyLength = 90; // of the documents behind a sparkline: three minutes
+  const shortestHistory = 15;
   const svgNamespace = 'http://www.w3.org/2000/svg';
   const history = { gets: [], hits: [], committed: [], waiting: [] };
   let before = null; // the document before this one
@@ -118,7 +119,8 @@
     if (known.length < 2) return;
     const low = floor === undefined ? Math.min(...known) : floor;
     const high = Math.max(ceiling === undefined ? Math.max(...known) : ceiling, low + 1e-9);
-    const x = (i) => (100 * (historyLength - values.length + i)) / (historyLength - 1);
+    const span = Math.max(values.length, shortestHistory);
+    const x = (i) => (100 * (span - values.length + i)) / (span - 1);
     const y = (value) => 27 - (25 * (value - low)) / (high - low);
     let line = '';
     let area = '';
@@ -147,7 +149,7 @@
     const hits = flow && flow.hits !== null ? flow.hits : null;
     setFigure('hit-rate', percent(hits === null ? totals.hit_rate : hits), totals.hit_rate);
     setText(byId('hit-rate-beside'),
-      hits === null ? 'since the daemon began' : percent(totals.hit_rate) + ' since the daemon began');
+      hits === null ? 'in all' : percent(totals.hit_rate) + ' in all');
     setFigure('gets', flow ? rate(flow.gets) + '/s' : count(totals.gets), totals.gets);
     setText(byId('gets-beside'), flow ? count(totals.gets) + ' in all' : 'in all');
     setFigure('waiting', count(totals.orders_waiting), totals.orders_waiting);
@@ -221,7 +223,7 @@
 
   function mapRow(ring) {
     const row = element('div', { class: 'row' });
-    const share = bytes(ring.committed_bytes) + ' committed' +
+    const share = bytes(ring.committed_bytes) +
       (ring.cold_bytes > 0 ? ', ' + bytes(ring.cold_bytes) + ' cold' : '');
     const svg = svgElement('svg', { role: 'img', viewBox: '0 0 480 16', preserveAspectRatio: 'none',
       'aria-label': ring.pool + ', node ' + ring.node + ', class ' + ring.class + ': ' + share });
@@ -230,9 +232,8 @@
       svg.append(svgElement('rect', { class: cellKinds[letter] || 'absent', x: ((480 * i) / wide).toFixed(2), y: 0,
         width: (480 / wide - 1.6).toFixed(2), height: 16, rx: 1.5 }));
     });
-    const grain = ring.extents_per_cell > 1
-      ? ', a cell is ' + count(ring.extents_per_cell) + ' extents of ' : ', a cell is an extent of ';
-    row.append(element('span', {}, ring.class), svg, element('span', {}, share + grain + bytes(ring.extent_bytes)));
+    const grain = '; a cell is ' + bytes(ring.extents_per_cell * ring.extent_bytes);
+    row.append(element('span', {}, ring.class), svg, element('span', {}, share + grain));
     return row;
   }
 
