@@ -55,6 +55,7 @@ class StatusPage(unittest.TestCase):
 
     def setUp(self):
         self.daemon = self.enterContext(Daemon(CONFIG))
+        self.browser.open("about:blank")  # the page of the test before may still ask its daemon
         self.browser.script(True)
         self.browser.look()
         self.browser.console()

@@ -64,6 +64,7 @@ class Daemon:
     def __exit__(self, *_):
         for client in self._clients:
             end(client)
+            client.stdout.close()
         if self.process is not None:
             end(self.process)
         self._folder.cleanup()
