@@ -87,10 +87,11 @@ ScreenSize Terminal::size() const {
 
 void Terminal::draw(const std::vector<std::string>& lines) {
   std::string text = "\x1b[H";
+  // Each line is blanked before it is written: after a whole one the cursor still stands on its last column.
   for (std::size_t i = 0; i < lines.size(); ++i) {
-    text += (i == 0 ? "" : "\r\n") + lines[i] + "\x1b[0m\x1b[K";
+    text += std::string(i == 0 ? "" : "\r\n") + "\x1b[0m\x1b[K" + lines[i];
   }
-  write_whole(text + "\x1b[J");
+  write_whole(text);
 }
 
 TerminalEvent Terminal::wait(std::chrono::milliseconds most) {

@@ -46,7 +46,7 @@ class Terminal {
   Terminal& operator=(const Terminal&) = delete;
 
   ScreenSize size() const;
-  // Lines without ends, each no wider than the screen; what is missing is blank.
+  // As many lines as the screen has, without ends, each no wider than it.
   void draw(const std::vector<std::string>& lines);
   // Until a key, a new size, an end, or so long. SIGTSTP is done inside: stopped, and continued as kResized.
   TerminalEvent wait(std::chrono::milliseconds most);

@@ -244,7 +244,7 @@ std::vector<std::string> top_screen(const json& now, const json& before, TopStat
   }
   if (state.help) {
     add_help(lines, screen.columns);
-    lines.resize(std::min(lines.size(), screen.lines));
+    lines.resize(screen.lines);
     return lines;
   }
   add_tabs(lines, state, screen.columns);
@@ -261,7 +261,9 @@ std::vector<std::string> top_screen(const json& now, const json& before, TopStat
   }
   lines.resize(std::min(lines.size(), screen.lines > 0 ? screen.lines - 1 : 0));
   while (lines.size() + 1 < screen.lines) lines.emplace_back();
-  lines.push_back(foot_line(list, layout, shown, state, screen.columns));
+  if (screen.lines > 0) {
+    lines.push_back(foot_line(list, layout, shown, state, screen.columns));
+  }
   return lines;
 }
 

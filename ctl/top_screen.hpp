@@ -31,7 +31,7 @@ struct TopState {
   const TopSort& sort() const { return sorts[static_cast<std::size_t>(view)]; }
 };
 
-// May lower `state.first_row`, when there are fewer rows than that.
+// As many lines as the screen has. May lower `state.first_row`, when there are fewer rows than that.
 std::vector<std::string> top_screen(const nlohmann::json& now, const nlohmann::json& before,
                                     TopState& state, const ScreenSize& screen);
 

@@ -12,7 +12,7 @@ CONFIG = """budget: 64MiB
 pages: {size: [4KiB]}
 pools:
   frames: {reserved: 8MiB, classes: [4KiB, 64KiB], wait: {timeout: 120s}}
-  audio: {limit: 16MiB, classes: [4KiB]}
+  audio: {limit: 16MiB, classes: [4KiB], wait: {timeout: 120s}}
 """
 HOSTILE = "<script>hurt=1</script>"  # names are cut at 31 bytes
 HOSTILE_TOO = '"><img src=x onerror=hurt=1>'

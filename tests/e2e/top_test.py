@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -13,7 +14,7 @@ CONFIG = """budget: 64MiB
 pages: {size: [4KiB]}
 pools:
   frames: {reserved: 8MiB, classes: [4KiB, 64KiB], wait: {timeout: 120s}}
-  audio: {limit: 16MiB, classes: [4KiB]}
+  audio: {limit: 16MiB, classes: [4KiB], wait: {timeout: 120s}}
 """
 HOSTILE = "\x1b]0;owned\x07\x1b[31mred"
 WIDE = "摄像机" + "e\u0301" + "z"  # two columns each, and a letter with an accent of its own
@@ -23,6 +24,8 @@ class Terminal:
     """A tmux server of one's own, with one window."""
 
     def __init__(self, columns, lines, command, environment=None):
+        if shutil.which("tmux") is None:
+            raise SystemExit("tmux is not installed: scripts/packages --install e2e")
         self._folder = tempfile.TemporaryDirectory(prefix="zeropool-tmux-")
         self._socket = os.path.join(self._folder.name, "socket")
         names = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **(environment or {})}
@@ -132,7 +135,7 @@ class Top(unittest.TestCase):
             for view in ("pools", "clients", "classes"):
                 with Terminal(columns, lines, top(self.daemon, "--view", view)) as terminal:
                     # A title begins each screen: nothing has pushed it out.
-                    eventually(lambda: terminal.text().startswith("zeropool"[:columns]), what="the screen is drawn")
+                    eventually(lambda: terminal.text().startswith("zeropool"[:columns - 1]), what="the screen is drawn")
                     shown = terminal.text().split("\n")
                     self.assertLessEqual(len(shown), lines + 1)
                     if lines >= 10:
@@ -234,7 +237,7 @@ class Top(unittest.TestCase):
         self.assertRegex(coloured.coloured(), colour)
 
     def test_where_nothing_can_be_drawn_it_says_so(self):
-        terminal = self.terminal(environment={"TERM": "dumb"})
+        terminal = self.terminal(200, 24, environment={"TERM": "dumb"})
         terminal.shows("use --once")
         self.assertEqual(terminal.modes(), terminal.before)
         piped = self.daemon.ctl("top")

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import urllib.error
@@ -24,6 +25,8 @@ class Browser:
         self._profile = tempfile.TemporaryDirectory(prefix="zeropool-chromium-",
                                                     ignore_cleanup_errors=True)
         self._session = None
+        if shutil.which("chromedriver") is None:
+            raise SystemExit("chromedriver is not installed: scripts/packages --install e2e")
         self._driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE,
                                         stderr=subprocess.DEVNULL, text=True)
         for line in self._driver.stdout:
