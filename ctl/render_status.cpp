@@ -16,8 +16,8 @@ std::string percent_of_budget(const nlohmann::json& document) {
   if (budget == 0) return {};
   const std::uint64_t committed = number_at(document, "committed_bytes");
   return " (" +
-         std::to_string(static_cast<int>(100 * static_cast<double>(committed) /
-                                         static_cast<double>(budget))) +
+         std::to_string(
+             static_cast<int>(100 * static_cast<double>(committed) / static_cast<double>(budget))) +
          "%)";
 }
 
@@ -77,7 +77,8 @@ std::string pools_of(const nlohmann::json& document) {
 
 std::string render_status(const nlohmann::json& document) {
   std::string verdict = text_at(document, "verdict");
-  if (verdict.empty()) verdict = truth_at(document, "healthy") ? "All is well." : "Not all is well.";
+  if (verdict.empty())
+    verdict = truth_at(document, "healthy") ? "All is well." : "Not all is well.";
   return printable(verdict) + "\n" + warnings_of(document) + "\nzeropoold " +
          printable(text_at(document, "version")) + " is " + printable(text_at(document, "state")) +
          ", up " + human_duration(number_at(document, "uptime_seconds")) + "\n" +

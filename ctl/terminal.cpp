@@ -96,8 +96,7 @@ void Terminal::draw(const std::vector<std::string>& lines) {
 
 TerminalEvent Terminal::wait(std::chrono::milliseconds most) {
   if (!typed_.empty()) return take_key();
-  std::array<pollfd, 2> fds = {
-      {{signals_.get(), POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}}};
+  std::array<pollfd, 2> fds = {{{signals_.get(), POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}}};
   const int ready = ::poll(fds.data(), fds.size(), static_cast<int>(most.count()));
   if (ready <= 0) return {};
   if (fds[0].revents != 0) return take_signal();
@@ -138,10 +137,10 @@ TerminalEvent Terminal::escape_sequence() {
   const std::string sequence = typed_.substr(1, end);
   typed_.erase(0, end + 1);
   constexpr std::pair<const char*, Key> kKeys[] = {
-      {"[A", Key::kUp},   {"OA", Key::kUp},   {"[B", Key::kDown},    {"OB", Key::kDown},
+      {"[A", Key::kUp},    {"OA", Key::kUp},    {"[B", Key::kDown},    {"OB", Key::kDown},
       {"[C", Key::kRight}, {"OC", Key::kRight}, {"[D", Key::kLeft},    {"OD", Key::kLeft},
-      {"[H", Key::kHome}, {"OH", Key::kHome}, {"[F", Key::kEnd},     {"OF", Key::kEnd},
-      {"[1~", Key::kHome}, {"[4~", Key::kEnd}, {"[5~", Key::kPageUp}, {"[6~", Key::kPageDown}};
+      {"[H", Key::kHome},  {"OH", Key::kHome},  {"[F", Key::kEnd},     {"OF", Key::kEnd},
+      {"[1~", Key::kHome}, {"[4~", Key::kEnd},  {"[5~", Key::kPageUp}, {"[6~", Key::kPageDown}};
   for (const auto& [text, key] : kKeys) {
     if (sequence == text) return key_event(key);
   }

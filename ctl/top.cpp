@@ -135,7 +135,9 @@ Wish obey_character(char character, TopState& state) {
     case '>':
     case '.': sort_by_next(state, 1); break;
     case '<':
-    case ',': sort_by_next(state, top_list(state.view, json::object(), json()).columns.size() - 1); break;
+    case ',':
+      sort_by_next(state, top_list(state.view, json::object(), json()).columns.size() - 1);
+      break;
     case 'r': state.sort().reversed = !state.sort().reversed; break;
     case 'h':
     case '?': state.help = true; break;

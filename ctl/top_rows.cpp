@@ -116,17 +116,17 @@ Cells class_cells(const Pair& pair) {
 std::vector<TopColumn> columns_of(TopView view) {
   switch (view) {
     case TopView::kPools:
-      return {{"POOL", true}, {"COMMITTED"}, {"GETS/S"}, {"HIT RATE"}, {"WAITING"}, {"HELD"},
-              {"CLIENTS"}, {"LIMIT"}, {"CACHED"}, {"FREE"}, {"COLD"}, {"THREADS"}, {"RESERVED"},
-              {"ORDERS/S"}, {"FAILED/S"}, {"IN TRANSIT"}};
+      return {{"POOL", true}, {"COMMITTED"}, {"GETS/S"},   {"HIT RATE"},  {"WAITING"}, {"HELD"},
+              {"CLIENTS"},    {"LIMIT"},     {"CACHED"},   {"FREE"},      {"COLD"},    {"THREADS"},
+              {"RESERVED"},   {"ORDERS/S"},  {"FAILED/S"}, {"IN TRANSIT"}};
     case TopView::kClients:
-      return {{"CLIENT", true}, {"HELD"}, {"CACHED"}, {"PID"}, {"POOL", true}, {"REMARK", true},
-              {"IN TRANSIT"}, {"UID"}};
+      return {{"CLIENT", true}, {"HELD"},         {"CACHED"},     {"PID"},
+              {"POOL", true},   {"REMARK", true}, {"IN TRANSIT"}, {"UID"}};
     case TopView::kClasses: break;
   }
-  return {{"POOL", true}, {"CLASS"}, {"GETS/S"}, {"HIT RATE"}, {"HELD"}, {"SLOTS"}, {"NODE"},
-          {"CACHED"}, {"FREE"}, {"COLD"}, {"ORDERS/S"}, {"FAILED/S"}, {"CONTENTION/S"},
-          {"IN TRANSIT"}};
+  return {{"POOL", true}, {"CLASS"},    {"GETS/S"},       {"HIT RATE"},  {"HELD"},
+          {"SLOTS"},      {"NODE"},     {"CACHED"},       {"FREE"},      {"COLD"},
+          {"ORDERS/S"},   {"FAILED/S"}, {"CONTENTION/S"}, {"IN TRANSIT"}};
 }
 
 }  // namespace
@@ -171,8 +171,8 @@ void sort_rows(TopList& list, const TopSort& sort) {
 }
 
 double top_rate(const json& now, const json& before, double of_now, double of_before) {
-  if (!before.is_object() || number_at(now, "started_unix_seconds") !=
-                                 number_at(before, "started_unix_seconds")) {
+  if (!before.is_object() ||
+      number_at(now, "started_unix_seconds") != number_at(before, "started_unix_seconds")) {
     return -1;
   }
   const double seconds = (static_cast<double>(number_at(now, "monotonic_ms")) -

@@ -19,7 +19,8 @@ constexpr const char* kBad = "\x1b[1;31m";
 constexpr const char* kUsed = "\x1b[34m";
 constexpr const char* kPlain = "\x1b[0m";
 constexpr std::size_t kGap = 2;
-constexpr std::size_t kNarrowName = 10;  // of the first column, before another one is dropped for it
+constexpr std::size_t kNarrowName =
+    10;  // of the first column, before another one is dropped for it
 
 // A line that is built from the left, and takes no more than `columns` (N1).
 class Line {
@@ -51,8 +52,8 @@ std::string percent_of(double part) { return std::to_string(static_cast<int>(par
 
 // [######....] or blocks, so many columns in all.
 std::string bar(double part, std::size_t columns, bool utf8) {
-  const auto filled = static_cast<std::size_t>(std::clamp(part, 0.0, 1.0) *
-                                               static_cast<double>(columns));
+  const auto filled =
+      static_cast<std::size_t>(std::clamp(part, 0.0, 1.0) * static_cast<double>(columns));
   std::string text;
   for (std::size_t i = 0; i < columns; ++i) {
     text += i < filled ? (utf8 ? "\u2588" : "#") : (utf8 ? "\u2591" : ".");
@@ -136,8 +137,7 @@ void add_tabs(std::vector<std::string>& lines, const TopState& state, std::size_
   Line tabs(columns);
   for (std::size_t i = 0; i < kTopViews; ++i) {
     const auto view = static_cast<TopView>(i);
-    const std::string title =
-        " " + std::to_string(i + 1) + " " + top_view_title(view) + " ";
+    const std::string title = " " + std::to_string(i + 1) + " " + top_view_title(view) + " ";
     tabs.add(title, view == state.view ? kReverse : "");
   }
   lines.push_back(tabs.text());
@@ -215,16 +215,19 @@ std::string foot_line(const TopList& list, const Layout& layout, std::size_t sho
   Line line(columns);
   if (!text.empty()) line.add(text);
   const std::string keys = "q quit  tab view  < > sort  ? help";
-  if (line.left() > width_of(keys) + 2) line.space_before(width_of(keys)).add(keys);
-  else if (text.empty()) line.add("q quit  ? help");
+  if (line.left() > width_of(keys) + 2)
+    line.space_before(width_of(keys)).add(keys);
+  else if (text.empty())
+    line.add("q quit  ? help");
   return line.text();
 }
 
 void add_help(std::vector<std::string>& lines, std::size_t columns) {
   for (const char* text :
        {"1 2 3, tab     pools, clients, classes", "< >, arrows    sort by another column",
-        "r              the other way round", "up, down       scroll; page up, page down, home, end",
-        "space          ask now", "?, h           this help", "q              quit", "",
+        "r              the other way round",
+        "up, down       scroll; page up, page down, home, end", "space          ask now",
+        "?, h           this help", "q              quit", "",
         "GETS/S and the like are of the last interval;", "HIT RATE too, where anything was got.",
         "any key: back"}) {
     lines.push_back(Line(columns).add(text).text());

@@ -48,10 +48,10 @@ void look_at_daemon(const DaemonStatistics& statistics, Sheet& sheet) {
                "nothing grows, and what clients give back goes back to the system, until it is "
                "there; to hasten it, end clients that hold much: zeropoolctl clients");
   } else if (budget > 0 && committed >= budget / 100 * kNearlySpentPercent) {
-    sheet.note("budget_nearly_spent",
-               rounded_bytes(committed) + " of the budget of " + rounded_bytes(budget) +
-                   " are committed",
-               "idle memory goes to who orders; if orders wait, raise the budget");
+    sheet.note(
+        "budget_nearly_spent",
+        rounded_bytes(committed) + " of the budget of " + rounded_bytes(budget) + " are committed",
+        "idle memory goes to who orders; if orders wait, raise the budget");
   }
 }
 
@@ -92,14 +92,13 @@ void look_at_damage(const PoolStatistics& pool, Sheet& sheet) {
         "they come back when the clients attached at that time have gone; the log names them");
   }
   if (audit.stray_bytes > 0) {
-    sheet.warn("strays",
-               rounded_bytes(audit.stray_bytes) +
-                   " were touched by a client without being committed",
-               "they are punched out each second; see the daemon's log for who is attached");
+    sheet.warn(
+        "strays",
+        rounded_bytes(audit.stray_bytes) + " were touched by a client without being committed",
+        "they are punched out each second; see the daemon's log for who is attached");
   }
   if (pool.orphaned_puts > 0) {
-    sheet.warn("orphaned_puts",
-               counted(pool.orphaned_puts, "put", "puts") + " found no magazine",
+    sheet.warn("orphaned_puts", counted(pool.orphaned_puts, "put", "puts") + " found no magazine",
                "run zeropoolctl audit");
   }
 }
@@ -115,8 +114,9 @@ void look_at_pages(const PoolStatistics& pool, Sheet& sheet) {
   std::uint64_t misplaced = 0;
   for (const ArenaStatistics& arena : pool.arenas) misplaced += arena.misplaced_bytes;
   if (misplaced > 0) {
-    sheet.note("misplaced", rounded_bytes(misplaced) + " lie on another node than asked for",
-               "run zeropoolctl trim once its buffers are free: what is committed again lies right");
+    sheet.note(
+        "misplaced", rounded_bytes(misplaced) + " lie on another node than asked for",
+        "run zeropoolctl trim once its buffers are free: what is committed again lies right");
   }
 }
 
@@ -140,9 +140,9 @@ std::vector<Warning> health_warnings(const DaemonStatistics& statistics) {
     look_at_damage(pool, sheet);
     look_at_pages(pool, sheet);
   }
-  std::stable_partition(
-      sheet.warnings.begin(), sheet.warnings.end(),
-      [](const Warning& warning) { return warning.level == WarningLevel::kWarning; });
+  std::stable_partition(sheet.warnings.begin(), sheet.warnings.end(), [](const Warning& warning) {
+    return warning.level == WarningLevel::kWarning;
+  });
   return std::move(sheet.warnings);
 }
 
@@ -155,10 +155,9 @@ std::vector<std::string> health_problems(const DaemonStatistics& statistics) {
 }
 
 std::string health_verdict(const std::vector<Warning>& warnings) {
-  const auto count = static_cast<std::uint64_t>(
-      std::count_if(warnings.begin(), warnings.end(), [](const Warning& warning) {
-        return warning.level == WarningLevel::kWarning;
-      }));
+  const auto count = static_cast<std::uint64_t>(std::count_if(
+      warnings.begin(), warnings.end(),
+      [](const Warning& warning) { return warning.level == WarningLevel::kWarning; }));
   if (count == 0) return "All is well.";
   return counted(count, "thing is", "things are") + " not well.";
 }

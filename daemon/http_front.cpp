@@ -51,8 +51,8 @@ struct HttpFront::Questions : std::enable_shared_from_this<HttpFront::Questions>
 
 HttpFront::HttpFront(EventLoop& loop, std::function<DaemonStatistics()> statistics,
                      std::function<StatusView()> status_view)
-    : questions_(
-          std::make_shared<Questions>(loop, std::move(statistics), std::move(status_view))) {}
+    : questions_(std::make_shared<Questions>(loop, std::move(statistics), std::move(status_view))) {
+}
 
 HttpFront::~HttpFront() { questions_->closing.store(true); }
 

@@ -24,7 +24,7 @@ struct Reply {
   unsigned status = MHD_HTTP_OK;
   const char* content_type = kPlainText;
   std::string body;
-  bool allow = false;  // name the methods that are allowed
+  bool allow = false;       // name the methods that are allowed
   std::string policy = {};  // Content-Security-Policy
 };
 

@@ -26,8 +26,9 @@ std::uint64_t RingMap::cold_bytes() const {
   return std::min(bytes, committed_bytes());
 }
 
-OccupancyWatch::OccupancyWatch(EventLoop& loop, const std::vector<std::unique_ptr<Pool>>& pools)
-    : loop_(loop), pools_(pools) {}
+OccupancyWatch::OccupancyWatch(EventLoop& loop, const std::vector<std::unique_ptr<Pool>>& pools,
+                               OccupancyPace pace)
+    : loop_(loop), pools_(pools), pace_(pace) {}
 
 OccupancyWatch::~OccupancyWatch() {
   if (timer_ != 0) loop_.cancel(timer_);
@@ -35,9 +36,9 @@ OccupancyWatch::~OccupancyWatch() {
 
 std::shared_ptr<const Occupancy> OccupancyWatch::ask() {
   const std::uint64_t now_ns = monotonic_ns();
-  if (timer_ == 0 && (last_ == nullptr || now_ns - last_->ended_ns >= kEveryNs)) {  // O2
+  if (timer_ == 0 && (last_ == nullptr || now_ns - last_->ended_ns >= pace_.every_ns)) {  // O2
     begin();
-    if (!look_until(now_ns + kFirstPieceNs)) step_on();  // O1
+    if (!look_until(now_ns + pace_.first_piece_ns)) step_on();  // O1
   }
   return last_;
 }
@@ -79,7 +80,8 @@ void OccupancyWatch::begin_ring() {
 bool OccupancyWatch::look_until(std::uint64_t deadline_ns) {
   while (pool_ < pools_.size()) {
     const std::uint32_t end = words_of_phase();
-    const std::uint32_t stop = end - next_ > kWordsBetweenClocks ? next_ + kWordsBetweenClocks : end;
+    const std::uint32_t stop =
+        end - next_ > kWordsBetweenClocks ? next_ + kWordsBetweenClocks : end;
     for (; next_ < stop; ++next_) look_at(next_);
     if (next_ >= end) {
       next_ = 0;
@@ -154,14 +156,13 @@ void OccupancyWatch::look_at_slot(std::uint32_t slot) {
   const auto found = place_.find(mark.client());
   if (found == place_.end()) return;
   ClientHolding& holding = look_->pools[pool_].clients[found->second];
-  (held ? holding.held_bytes : holding.in_transit_bytes) +=
-      memory.plan().rings[ring_].class_bytes;
+  (held ? holding.held_bytes : holding.in_transit_bytes) += memory.plan().rings[ring_].class_bytes;
 }
 
 void OccupancyWatch::step_on() {
-  timer_ = loop_.after(kPause, [this] {
+  timer_ = loop_.after(pace_.pause, [this] {
     timer_ = 0;
-    if (!look_until(monotonic_ns() + kPieceNs)) step_on();
+    if (!look_until(monotonic_ns() + pace_.piece_ns)) step_on();
   });
 }
 

@@ -4,9 +4,8 @@
 // Thread safety: the loop thread's. Owners that live go on meanwhile: the result is an estimate, and nothing is decided
 // on it.
 // Invariants:
-//   O1  One piece of a look takes kFirstPieceNs at most when somebody asks, and kPieceNs later (and the 256 words in
-//       hand): orders never wait longer for it.
-//   O2  Looks are made only while somebody asks, and at most one every kEveryNs: an idle daemon never wakes.
+//   O1  A piece of a look takes no longer than its pace says (and the 256 words in hand): orders never wait longer for it.
+//   O2  Looks are made only while somebody asks, and at most one every `every_ns`: an idle daemon never wakes.
 //   O3  The size of the result does not grow with the number of extents: a map has kMapCells cells at most.
 
 #include <chrono>
@@ -48,14 +47,18 @@ struct Occupancy {
   std::uint64_t ended_ns = 0;        // CLOCK_MONOTONIC
 };
 
+// How long one piece of a look takes, and how often there is a look.
+struct OccupancyPace {
+  std::uint64_t first_piece_ns = 2'000'000;
+  std::uint64_t piece_ns = 500'000;
+  std::chrono::milliseconds pause{20};
+  std::uint64_t every_ns = 1'000'000'000;
+};
+
 class OccupancyWatch {
  public:
-  static constexpr std::uint64_t kFirstPieceNs = 2'000'000;
-  static constexpr std::uint64_t kPieceNs = 500'000;
-  static constexpr std::chrono::milliseconds kPause{20};
-  static constexpr std::uint64_t kEveryNs = 1'000'000'000;
-
-  OccupancyWatch(EventLoop& loop, const std::vector<std::unique_ptr<Pool>>& pools);
+  OccupancyWatch(EventLoop& loop, const std::vector<std::unique_ptr<Pool>>& pools,
+                 OccupancyPace pace = {});
   ~OccupancyWatch();
   OccupancyWatch(const OccupancyWatch&) = delete;
   OccupancyWatch& operator=(const OccupancyWatch&) = delete;
@@ -79,12 +82,13 @@ class OccupancyWatch {
 
   EventLoop& loop_;
   const std::vector<std::unique_ptr<Pool>>& pools_;
+  OccupancyPace pace_;
   std::shared_ptr<const Occupancy> last_;
   std::unique_ptr<Occupancy> look_;  // null: none is under way
   std::size_t pool_ = 0;
   std::uint32_t ring_ = 0;
   Phase phase_ = Phase::kExtents;
-  std::uint32_t next_ = 0;  // of the phase
+  std::uint32_t next_ = 0;                                // of the phase
   std::unordered_map<std::uint32_t, std::size_t> place_;  // of a client id in look_'s list
   EventLoop::TimerId timer_ = 0;
 };

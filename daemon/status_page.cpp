@@ -57,23 +57,17 @@ struct Column {
 };
 using Columns = std::vector<Column>;
 
-const Columns kPools = {{"Pool", "name", Kind::kName},
-                        {"Committed", "committed_bytes", Kind::kBytes},
-                        {"Limit", "limit_bytes", Kind::kBytes},
-                        {"Reserved", "reserved_bytes", Kind::kBytes},
-                        {"Held", "held_bytes", Kind::kBytes},
-                        {"Clients", "clients", Kind::kNumber},
-                        {"Threads", "threads", Kind::kNumber},
-                        {"Orders waiting", "orders_waiting", Kind::kNumber},
-                        {"Gets", "gets", Kind::kNumber},
-                        {"Hit rate", "hit_rate", Kind::kPercent}};
-const Columns kClients = {{"Client", "name", Kind::kName},
-                          {"Pool", "pool", Kind::kWord},
-                          {"Process", "pid", Kind::kPlain},
-                          {"Held", "held_bytes", Kind::kBytes},
-                          {"Cached", "cached_bytes", Kind::kBytes},
-                          {"In transit", "in_transit_bytes", Kind::kBytes},
-                          {"Remark", "suspect", Kind::kSuspect}};
+const Columns kPools = {
+    {"Pool", "name", Kind::kName},          {"Committed", "committed_bytes", Kind::kBytes},
+    {"Limit", "limit_bytes", Kind::kBytes}, {"Reserved", "reserved_bytes", Kind::kBytes},
+    {"Held", "held_bytes", Kind::kBytes},   {"Clients", "clients", Kind::kNumber},
+    {"Threads", "threads", Kind::kNumber},  {"Orders waiting", "orders_waiting", Kind::kNumber},
+    {"Gets", "gets", Kind::kNumber},        {"Hit rate", "hit_rate", Kind::kPercent}};
+const Columns kClients = {
+    {"Client", "name", Kind::kName},          {"Pool", "pool", Kind::kWord},
+    {"Process", "pid", Kind::kPlain},         {"Held", "held_bytes", Kind::kBytes},
+    {"Cached", "cached_bytes", Kind::kBytes}, {"In transit", "in_transit_bytes", Kind::kBytes},
+    {"Remark", "suspect", Kind::kSuspect}};
 const Columns kClasses = {{"Pool", "pool", Kind::kName},
                           {"Node", "node", Kind::kNumber},
                           {"Class", "class", Kind::kWord},
@@ -107,9 +101,12 @@ std::string cell_text(const json& value, Kind kind) {
 std::string cell_html(const json& value, const Column& column, bool first) {
   const std::string text = html_escaped(cell_text(value, column.kind));
   std::string html = first ? "<th scope=\"row\"" : "<td";
-  if (column.kind == Kind::kName) html += " class=\"text name\" title=\"" + text + "\"";
-  else if (is_text(column.kind)) html += " class=\"text\"";
-  else html += " data-value=\"" + value.dump() + "\"";
+  if (column.kind == Kind::kName)
+    html += " class=\"text name\" title=\"" + text + "\"";
+  else if (is_text(column.kind))
+    html += " class=\"text\"";
+  else
+    html += " data-value=\"" + value.dump() + "\"";
   return html + ">" + text + (first ? "</th>" : "</td>");
 }
 
@@ -134,7 +131,9 @@ std::string warnings_html(const json& document) {
   if (document["warnings"].empty()) return {};
   std::string html = "<ul>";
   for (const json& warning : document["warnings"]) {
-    const auto text = [&](const char* key) { return html_escaped(warning[key].get<std::string>()); };
+    const auto text = [&](const char* key) {
+      return html_escaped(warning[key].get<std::string>());
+    };
     const std::string pool = text("pool");
     html += "<li class=\"" + text("level") + "\" data-code=\"" + text("code") + "\"><strong>" +
             (pool.empty() ? "" : "pool " + pool + ": ") + text("what") + "</strong>" +
@@ -147,13 +146,14 @@ std::string figure_html(const char* id, const char* title, const std::string& te
                         const json& value, const std::string& beside, const json& beside_value,
                         bool spark) {
   std::string html = std::string("<div><dt>") + title + "</dt><dd class=\"figure\" id=\"" + id +
-                     "\" data-value=\"" + value.dump() + "\">" + text + "</dd><dd class=\"beside\" id=\"" +
-                     id + "-beside\"";
+                     "\" data-value=\"" + value.dump() + "\">" + text +
+                     "</dd><dd class=\"beside\" id=\"" + id + "-beside\"";
   if (!beside_value.is_null()) html += " data-value=\"" + beside_value.dump() + "\"";
   html += ">" + beside + "</dd>";
   if (spark) {
     html += std::string("<dd class=\"drawn\"><svg class=\"spark\" id=\"") + id +
-            "-spark\" viewBox=\"0 0 100 30\" preserveAspectRatio=\"none\" aria-hidden=\"true\"></svg></dd>";
+            "-spark\" viewBox=\"0 0 100 30\" preserveAspectRatio=\"none\" "
+            "aria-hidden=\"true\"></svg></dd>";
   }
   return html + "</div>\n";
 }
@@ -206,13 +206,12 @@ Parts parts_of(const json& document) {
       {"figures", figures_html(document)},
       {"pools", table_html(kPools, document["pools"])},
       {"clients", table_html(kClients, document["clients"])},
-      {"clients-more", document["clients"].empty()
-                           ? "No client is attached."
-                           : left_out(document, "clients_left_out",
-                                      "that hold less: zeropoolctl clients")},
+      {"clients-more",
+       document["clients"].empty()
+           ? "No client is attached."
+           : left_out(document, "clients_left_out", "that hold less: zeropoolctl clients")},
       {"classes", table_html(kClasses, document["classes"])},
-      {"classes-more",
-       left_out(document, "classes_left_out", "smaller ones: zeropoolctl pools")},
+      {"classes-more", left_out(document, "classes_left_out", "smaller ones: zeropoolctl pools")},
   };
 }
 
@@ -226,8 +225,7 @@ std::string filled(std::string_view page, const Parts& parts) {
     if (begin == std::string_view::npos) return html.append(page);
     const std::size_t end = page.find(kEnd, begin);
     html.append(page.substr(0, begin));
-    const std::string_view name =
-        page.substr(begin + kBegin.size(), end - begin - kBegin.size());
+    const std::string_view name = page.substr(begin + kBegin.size(), end - begin - kBegin.size());
     html.append(parts.at(name));
     page.remove_prefix(end + kEnd.size());
   }

@@ -150,8 +150,7 @@ void add_clients(const PoolStatistics& pool, const PoolOccupancy& occupancy,
   for (const ClientHolding& holding : occupancy.clients) holdings[holding.id] = &holding;
   for (const ClientInfo& client : pool.clients) {
     const auto found = holdings.find(client.id);  // none: it came after the look had begun
-    clients.push_back(
-        {&pool, &client, found == holdings.end() ? ClientHolding{} : *found->second});
+    clients.push_back({&pool, &client, found == holdings.end() ? ClientHolding{} : *found->second});
   }
 }
 
@@ -161,8 +160,8 @@ void write_clients(json& document, std::vector<ClientSeen> clients) {
   std::partial_sort(clients.begin(), clients.begin() + static_cast<std::ptrdiff_t>(shown),
                     clients.end(), [](const ClientSeen& a, const ClientSeen& b) {
                       const auto key = [](const ClientSeen& seen) {
-                        return std::make_tuple(~seen.holding.held_bytes,
-                                               ~seen.holding.cached_bytes, seen.client->pid);
+                        return std::make_tuple(~seen.holding.held_bytes, ~seen.holding.cached_bytes,
+                                               seen.client->pid);
                       };
                       return key(a) < key(b);
                     });
@@ -226,14 +225,13 @@ json totals_of(const DaemonStatistics& statistics) {
   }
   const std::uint64_t hits = flow.tls_hits + flow.shared_hits;
   const std::uint64_t served = hits + flow.allocations;
-  json totals = {{"clients", clients},
-                 {"threads", threads},
-                 {"orders_waiting", waiting},
-                 {"overhead_bytes",
-                  statistics.committed_bytes - std::min(statistics.committed_bytes, committed)},
-                 {"hit_rate", served == 0 ? 1.0
-                                          : static_cast<double>(hits) /
-                                                static_cast<double>(served)}};
+  json totals = {
+      {"clients", clients},
+      {"threads", threads},
+      {"orders_waiting", waiting},
+      {"overhead_bytes",
+       statistics.committed_bytes - std::min(statistics.committed_bytes, committed)},
+      {"hit_rate", served == 0 ? 1.0 : static_cast<double>(hits) / static_cast<double>(served)}};
   flow.write(totals);
   return totals;
 }

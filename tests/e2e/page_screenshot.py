@@ -21,6 +21,7 @@ def main():
     parser.add_argument("png")
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--phone", action="store_true")
+    parser.add_argument("--to", default="body", help="the element that it ends with")
     parser.add_argument("--seconds", type=float, default=60)
     arguments = parser.parse_args()
     with Daemon(CONFIG) as daemon, Browser() as browser:
@@ -33,7 +34,7 @@ def main():
         browser.look(*(360, 740) if arguments.phone else (1120, 900), dark=arguments.dark, phone=arguments.phone)
         browser.open(daemon.url)
         time.sleep(arguments.seconds)
-        browser.screenshot(arguments.png)
+        browser.screenshot(arguments.png, arguments.to)
 
 
 if __name__ == "__main__":

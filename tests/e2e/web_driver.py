@@ -99,7 +99,12 @@ class Browser:
     def script(self, allowed):
         self.devtools("Emulation.setScriptExecutionDisabled", value=not allowed)
 
-    def screenshot(self, path):
-        answer = self.devtools("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+    def screenshot(self, path, selector="body"):
+        """The page from its top to the end of the element."""
+        width, height = self.run("""
+            const place = document.querySelector(arguments[0]).getBoundingClientRect();
+            return [document.documentElement.clientWidth, Math.ceil(place.bottom + scrollY)]""", selector)
+        answer = self.devtools("Page.captureScreenshot", format="png", captureBeyondViewport=True,
+                               clip={"x": 0, "y": 0, "width": width, "height": height, "scale": 1})
         with open(path, "wb") as file:
             file.write(base64.b64decode(answer["data"]))

@@ -90,8 +90,8 @@ TEST_CASE("status fits a screen, however many pools and warnings there are") {
     statistics.pools[i].name = "pool" + std::to_string(i);
     statistics.pools[i].orders_waiting = i;
   }
-  const std::string text = render_status(json::parse(
-      daemon::document_text(daemon::status_document(statistics, {.unix_seconds = 1}))));
+  const std::string text = render_status(
+      json::parse(daemon::document_text(daemon::status_document(statistics, {.unix_seconds = 1}))));
   CHECK(std::count(text.begin(), text.end(), '\n') <= 24);
   CHECK(has(text, "pool99"));
   CHECK(has(text, "and 92 more pools: zeropoolctl pools"));

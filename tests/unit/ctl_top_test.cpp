@@ -50,7 +50,10 @@ TEST_CASE("text is cut by columns, and no byte is left that a terminal obeys") {
   CHECK(displayed("e\xcc\x81t", 2).columns == 2);  // the accent takes none
   CHECK(displayed("a\x1b[31m\xc2\x9b\xff\n", 20).text == "a?[31m???");
   std::setlocale(LC_CTYPE, "C");
-  CHECK(displayed("gr\xc3\xb6\xc3\x9f" "er", 20).text == "gr????er");
+  CHECK(displayed("gr\xc3\xb6\xc3\x9f"
+                  "er",
+                  20)
+            .text == "gr????er");
   CHECK(displayed(std::string("a\0b", 3), 20).text == "a?b");
 }
 
