@@ -102,6 +102,8 @@ TerminalEvent Terminal::wait(std::chrono::milliseconds most) {
   if (fds[0].revents != 0) return take_signal();
   std::array<char, 256> bytes{};
   const ssize_t got = ::read(STDIN_FILENO, bytes.data(), bytes.size());
+  if (got < 0 && (errno == EINTR || errno == EAGAIN)) return {};
+  if (got == 0 && (fds[1].revents & (POLLHUP | POLLERR)) == 0) return {};  // somebody else took it
   if (got <= 0) return {TerminalEvent::Kind::kEnd, Key::kNone, 0, 0};
   typed_.assign(bytes.data(), static_cast<std::size_t>(got));
   return take_key();

@@ -1,6 +1,8 @@
 #include "ctl/top_screen.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <utility>
 
 #include "ctl/display_text.hpp"
@@ -86,6 +88,12 @@ std::string title_words(const json& now) {
          human_duration(number_at(now, "uptime_seconds"));
 }
 
+std::string pace_words(double seconds) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "every %g s", seconds);
+  return text.data();
+}
+
 std::string first_warning(const json& now) {
   const json& warnings = list_at(now, "warnings");
   if (warnings.empty()) return {};
@@ -100,6 +108,8 @@ void add_head(std::vector<std::string>& lines, const json& now, const json& befo
   const auto colour = [&](const char* style) { return state.colour ? style : ""; };
   Line title(columns);
   title.add(title_words(now), kBold);
+  const std::string pace = pace_words(state.interval_seconds);
+  if (title.left() > width_of(pace) + kGap) title.space_before(width_of(pace)).add(pace);
   lines.push_back(title.text());
   Line health(columns);
   if (!state.gone.empty()) {

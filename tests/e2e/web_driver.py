@@ -10,7 +10,7 @@ import tempfile
 import urllib.error
 import urllib.request
 
-from zeropool_process import end
+from zeropool_process import end, end_with_parent
 
 # As root there is no sandbox; the others keep it from asking for hosts of its own.
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -28,7 +28,8 @@ class Browser:
         if shutil.which("chromedriver") is None:
             raise SystemExit("chromedriver is not installed: scripts/packages --install e2e")
         self._driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, text=True)
+                                        stderr=subprocess.DEVNULL, text=True,
+                                        preexec_fn=end_with_parent)
         for line in self._driver.stdout:
             found = re.search(r"started successfully on port (\d+)", line)
             if found:

@@ -9,6 +9,8 @@ import os
 import signal
 import time
 
+from zeropool_process import end_with_parent
+
 
 class Buffer(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("pool", ctypes.c_void_p), ("word", ctypes.c_uint64),
@@ -20,11 +22,6 @@ class OpenOptions(ctypes.Structure):
                 ("timeout_ns", ctypes.c_int64), ("fd", ctypes.c_int),
                 ("client_name", ctypes.c_char_p), ("flags", ctypes.c_uint32),
                 ("reserved", ctypes.c_uint32)]
-
-
-def end_with_parent():
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 class Pool:
@@ -68,7 +65,7 @@ def main():
     parser.add_argument("--want", type=int, default=0, help="buffers that it waits for, once it is ready")
     parser.add_argument("--pause-ms", type=float, default=2)
     arguments = parser.parse_args()
-    end_with_parent()
+    end_with_parent(signal.SIGKILL)
     pool = Pool(arguments.socket, arguments.pool, arguments.name)
     held = pool.get_many(arguments.size, arguments.hold) if arguments.hold else None
     print("ready", flush=True)

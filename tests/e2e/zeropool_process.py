@@ -4,6 +4,7 @@ The programs are $ZEROPOOLD, $ZEROPOOLCTL and $LIBZEROPOOL. Everything listens o
 chooses, and ends with the `with` block.
 """
 
+import ctypes
 import json
 import os
 import re
@@ -15,6 +16,12 @@ import time
 import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def end_with_parent(how=signal.SIGTERM):
+    """In a child, before it executes: it ends with the test, however that ends. (The daemon in order: its holder too.)"""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, how)
 
 
 def eventually(condition, seconds=30, what="a condition"):
@@ -78,7 +85,8 @@ class Daemon:
         self.log_path = os.path.join(self.folder, "log")
         with open(self.log_path, "w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
-                [os.environ["ZEROPOOLD"], "--config", path], stdout=log, stderr=log)
+                [os.environ["ZEROPOOLD"], "--config", path], stdout=log, stderr=log,
+                preexec_fn=end_with_parent)
         eventually(self._is_up, what="the daemon is up")
 
     def _is_up(self):
@@ -92,10 +100,6 @@ class Daemon:
 
     def stop(self):
         end(self.process)
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as file:
@@ -145,6 +149,3 @@ class Daemon:
         if process.stdout.readline() != "ready\n":
             raise AssertionError(f"the client {name!r} did not come up: {process.wait()}")
         return process
-
-    def freeze(self, process):
-        os.kill(process.pid, signal.SIGSTOP)
