@@ -16,7 +16,6 @@
 namespace zeropool::ctl {
 namespace {
 
-constexpr int kAnswerTimeoutMs = 60'000;  // an audit of a large pool takes its time
 constexpr std::uint64_t kMaxDocumentBytes = std::uint64_t{64} << 20;
 
 AdminAnswer failed(int exit_code, std::string error) {
@@ -85,7 +84,7 @@ AdminAnswer read_answer(const lib::Received& received, const std::string& path) 
     case lib::ReceiveOutcome::kMessage: break;
     case lib::ReceiveOutcome::kTimedOut:
       return failed(kExitNoDaemon,
-                    "the daemon at " + path + " did not answer for a minute; see its log");
+                    "the daemon at " + path + " did not answer in time; see its log");
     case lib::ReceiveOutcome::kClosed:
       return failed(kExitFailed, "the daemon at " + path +
                                      " hung up: it is stopping, or it does not "
@@ -120,7 +119,7 @@ AdminAnswer read_answer(const lib::Received& received, const std::string& path) 
 }  // namespace
 
 AdminAnswer ask_daemon(const std::string& socket, const std::string& command,
-                       const std::string& argument) {
+                       const std::string& argument, int timeout_ms) {
   const std::string path = lib::find_socket_path(socket);
   if (argument.size() >= lib::kAdminTextBytes) {
     return failed(kExitUsage, "the argument is too long: no pool has such a name");
@@ -134,7 +133,7 @@ AdminAnswer ask_daemon(const std::string& socket, const std::string& command,
   if (!lib::send_message(connection.get(), &request, sizeof request)) {
     return unreachable(path, errno);
   }
-  return read_answer(lib::receive_message(connection.get(), kAnswerTimeoutMs), path);
+  return read_answer(lib::receive_message(connection.get(), timeout_ms), path);
 }
 
 }  // namespace zeropool::ctl

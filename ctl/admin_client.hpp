@@ -23,8 +23,10 @@ struct AdminAnswer {
   nlohmann::json document;
 };
 
+inline constexpr int kAnswerTimeoutMs = 60'000;  // an audit of a large pool takes its time
+
 // `socket`: where to ask; empty: where lib::find_socket_path says.
 AdminAnswer ask_daemon(const std::string& socket, const std::string& command,
-                       const std::string& argument);
+                       const std::string& argument, int timeout_ms = kAnswerTimeoutMs);
 
 }  // namespace zeropool::ctl

@@ -10,6 +10,7 @@
 #include "ctl/doctor.hpp"
 #include "ctl/render.hpp"
 #include "ctl/table.hpp"
+#include "ctl/top.hpp"
 
 namespace {
 
@@ -74,6 +75,17 @@ int main(int argc, char** argv) try {
   app.add_subcommand("doctor",
                      "Look at this machine and at the daemon: what is not as it should be, and the "
                      "command that mends it. Exits 1 when something is bad");
+  zeropool::ctl::TopOptions top;
+  CLI::App* top_command = app.add_subcommand(
+      "top", "The daemon, live: pools, clients and classes by what they hold and get; ? for help");
+  top_command->add_option("--interval", top.interval_seconds, "Seconds between two looks (2)")
+      ->check(CLI::Range(0.1, 3600.0))
+      ->type_name("SECONDS");
+  top_command->add_flag("--once", top.once,
+                        "Look twice, an interval apart, and print it; for pipes");
+  top_command->add_option("--view", top.view, "pools, clients or classes")->type_name("VIEW");
+  top_command->add_option("--sort", top.sort, "The title of the column to sort by")
+      ->type_name("COLUMN");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -81,6 +93,11 @@ int main(int argc, char** argv) try {
   }
   const std::string chosen = app.get_subcommands().front()->get_name();
   if (chosen == "doctor") return zeropool::ctl::run_doctor(socket, as_json);
+  if (chosen == "top") {
+    top.socket = socket;
+    top.as_json = as_json;
+    return zeropool::ctl::run_top(top);
+  }
   for (const Command& command : kCommands) {
     if (chosen == command.name) return run(command, socket, pool, as_json);
   }

@@ -18,8 +18,8 @@
 namespace zeropool::daemon {
 namespace {
 
-constexpr std::array<std::string_view, 8> kCommands = {"status", "pools",  "clients", "trim",
-                                                       "audit",  "reload", "doctor",  "hand-over"};
+constexpr std::array<std::string_view, 9> kCommands = {
+    "status", "pools", "clients", "trim", "audit", "reload", "doctor", "top", "hand-over"};
 // What is really lost is lost in every look; what only moved is somewhere else in the next.
 constexpr int kAuditLooks = 3;
 constexpr std::uint64_t kStrayLookNs = 10'000'000;
@@ -166,6 +166,8 @@ std::string admin_reply_document(Daemon& daemon, const std::string& command,
     document = trim(daemon, argument, refusal);
   } else if (command == "audit") {
     document = audit(daemon, argument, refusal);
+  } else if (command == "top") {
+    document = status_view_document(daemon.status_view());
   } else if (command == "doctor") {
     document = doctor_document(daemon);
   } else if (command == "hand-over") {

@@ -1,10 +1,8 @@
 #include "daemon/admin_json.hpp"
 
-#include <time.h>
 #include <utility>
 
 #include "daemon/build_info.hpp"
-#include "daemon/daemon_health.hpp"
 #include "daemon/human_bytes.hpp"
 #include "daemon/statistics_words.hpp"
 
@@ -137,19 +135,22 @@ json audit_counts(const lib::AuditReport& report) {
 
 }  // namespace
 
-AdminClock AdminClock::now() {
-  timespec real{};
-  timespec monotonic{};
-  ::clock_gettime(CLOCK_REALTIME, &real);
-  ::clock_gettime(CLOCK_MONOTONIC, &monotonic);
-  return {static_cast<std::uint64_t>(real.tv_sec),
-          static_cast<std::uint64_t>(monotonic.tv_sec) * kNanosecondsPerSecond +
-              static_cast<std::uint64_t>(monotonic.tv_nsec)};
+json warnings_document(const std::vector<Warning>& warnings) {
+  json list = json::array();
+  for (const Warning& warning : warnings) {
+    list.push_back({{"level", warning_level_word(warning.level)},
+                    {"code", warning.code},
+                    {"pool", warning.pool},
+                    {"what", warning.what},
+                    {"remedy", warning.remedy}});
+  }
+  return list;
 }
 
 json status_document(const DaemonStatistics& statistics, const AdminClock& clock) {
   json pools = json::array();
   for (const PoolStatistics& pool : statistics.pools) pools.push_back(pool_summary(pool));
+  const std::vector<Warning> warnings = health_warnings(statistics);
   const std::vector<std::string> problems = health_problems(statistics);
   const bool started = clock.unix_seconds > statistics.started_unix_seconds;
   return {{"version", build_info::version},
@@ -166,6 +167,8 @@ json status_document(const DaemonStatistics& statistics, const AdminClock& clock
           {"rejections", statistics.rejections},
           {"healthy", problems.empty()},
           {"problems", problems},
+          {"verdict", health_verdict(warnings)},
+          {"warnings", warnings_document(warnings)},
           {"pools", std::move(pools)}};
 }
 

@@ -10,18 +10,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include "daemon/admin_clock.hpp"
+#include "daemon/daemon_health.hpp"
 #include "daemon/idle_caches.hpp"
 #include "daemon/statistics.hpp"
 #include "zeropool/lib/audit.hpp"
 
 namespace zeropool::daemon {
-
-// Times of the moment at which a document is made.
-struct AdminClock {
-  std::uint64_t unix_seconds = 0;
-  std::uint64_t monotonic_ns = 0;
-  static AdminClock now();
-};
 
 struct AuditedRing {
   std::string pool;
@@ -42,6 +37,7 @@ struct TrimmedPool {
   TakenCaches taken = {};  // before it
 };
 
+nlohmann::json warnings_document(const std::vector<Warning>& warnings);
 nlohmann::json status_document(const DaemonStatistics& statistics, const AdminClock& clock);
 nlohmann::json pools_document(const DaemonStatistics& statistics);
 // `holdings[i]` are those of the clients of statistics.pools[i].

@@ -165,6 +165,10 @@ DaemonStatistics Daemon::statistics() {
   return statistics;
 }
 
+StatusView Daemon::status_view() {
+  return {statistics(), occupancy_->ask(), AdminClock::now(), machine_name()};
+}
+
 std::string Daemon::status_line() const {
   return std::to_string(pools_.size()) + (pools_.size() == 1 ? " pool" : " pools") + " at " +
          socket_path_ + ", budget " + format_bytes(budget_bytes_);

@@ -21,12 +21,14 @@
 #include "daemon/instance_lock.hpp"
 #include "daemon/ledger.hpp"
 #include "daemon/listener.hpp"
+#include "daemon/occupancy.hpp"
 #include "daemon/page_reservation.hpp"
 #include "daemon/pool.hpp"
 #include "daemon/pool_service.hpp"
 #include "daemon/release_watch.hpp"
 #include "daemon/session.hpp"
 #include "daemon/statistics.hpp"
+#include "daemon/status_view.hpp"
 #include "zeropool/lib/topology.hpp"
 
 namespace zeropool::daemon {
@@ -54,6 +56,7 @@ class Daemon {
   bool reload(std::string& why);
 
   DaemonStatistics statistics();
+  StatusView status_view();  // begins a look at who holds what, where the last one is old
   const std::vector<std::unique_ptr<Pool>>& pools() const { return pools_; }
   const Config& config() const { return config_; }
   const lib::Topology& topology() const { return topology_; }
@@ -127,6 +130,7 @@ class Daemon {
   std::unique_ptr<Clients> clients_;
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<Sessions> sessions_;
+  std::unique_ptr<OccupancyWatch> occupancy_;
   std::unique_ptr<HttpFront> http_;
 };
 

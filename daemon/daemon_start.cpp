@@ -77,7 +77,9 @@ bool Daemon::open(const Config& config, std::string& why) {
   if (!store_) return false;
   loop_ = EventLoop::create(why);
   if (!loop_ || !watch_signals(why) || !open_memory(why) || !open_socket(why)) return false;
-  http_ = std::make_unique<HttpFront>(*loop_, [this] { return statistics(); });
+  occupancy_ = std::make_unique<OccupancyWatch>(*loop_, pools_);
+  http_ = std::make_unique<HttpFront>(
+      *loop_, [this] { return statistics(); }, [this] { return status_view(); });
   http_->start(config_.metrics.listen);
   watch_watchdog(notify::watchdog_interval());
   watch_store();

@@ -17,13 +17,15 @@ namespace {
 constexpr const char* kPlainText = "text/plain; charset=utf-8";
 constexpr const char* kMetricsText = "text/plain; version=0.0.4; charset=utf-8";
 constexpr const char* kHtml = "text/html; charset=utf-8";
+constexpr const char* kJson = "application/json";
 constexpr std::size_t kConnectionBytes = 16384;  // of one request's headers, and its answer's
 
 struct Reply {
   unsigned status = MHD_HTTP_OK;
   const char* content_type = kPlainText;
   std::string body;
-  bool allow = false;  // name the methods that are allowed
+  bool allow = false;       // name the methods that are allowed
+  std::string policy = {};  // Content-Security-Policy
 };
 
 Reply ready_reply(const HttpHandlers& handlers) {
@@ -38,13 +40,14 @@ Reply ready_reply(const HttpHandlers& handlers) {
 }
 
 bool is_known(std::string_view path) {
-  return path == "/" || path == "/metrics" || path == "/-/healthy" || path == "/-/ready";
+  return path == "/" || path == "/status.json" || path == "/metrics" || path == "/-/healthy" ||
+         path == "/-/ready";
 }
 
 Reply reply_to(const HttpHandlers& handlers, std::string_view method, std::string_view path) {
   if (!is_known(path)) {
     return {.status = MHD_HTTP_NOT_FOUND,
-            .body = "not found; there are /, /metrics, /-/healthy and /-/ready\n"};
+            .body = "not found; there are /, /status.json, /metrics, /-/healthy and /-/ready\n"};
   }
   if (method != MHD_HTTP_METHOD_GET && method != MHD_HTTP_METHOD_HEAD) {
     return {.status = MHD_HTTP_METHOD_NOT_ALLOWED, .body = "only GET and HEAD\n", .allow = true};
@@ -52,7 +55,8 @@ Reply reply_to(const HttpHandlers& handlers, std::string_view method, std::strin
   if (path == "/metrics") return {.content_type = kMetricsText, .body = handlers.metrics()};
   if (path == "/-/ready") return ready_reply(handlers);
   if (path == "/-/healthy") return {.body = "healthy\n"};
-  return {.content_type = kHtml, .body = handlers.status_page()};
+  if (path == "/status.json") return {.content_type = kJson, .body = handlers.status_json()};
+  return {.content_type = kHtml, .body = handlers.status_page(), .policy = handlers.page_policy};
 }
 
 MHD_Result send(MHD_Connection* connection, const Reply& reply) {
@@ -63,10 +67,8 @@ MHD_Result send(MHD_Connection* connection, const Reply& reply) {
   MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, reply.content_type);
   MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
   MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-  if (reply.content_type == kHtml) {
-    MHD_add_response_header(
-        response, "Content-Security-Policy",
-        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+  if (!reply.policy.empty()) {
+    MHD_add_response_header(response, "Content-Security-Policy", reply.policy.c_str());
   }
   if (reply.allow) MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
   const MHD_Result queued = MHD_queue_response(connection, reply.status, response);

@@ -1,5 +1,6 @@
 #pragma once
-// HTTP for people and Prometheus: /metrics, /-/healthy, /-/ready and a status page at /. GET and
+// HTTP for people and Prometheus: /metrics, /-/healthy, /-/ready, a status page at / and its figures at
+// /status.json. GET and
 // HEAD only.
 //
 // Thread safety: the constructor, start() and the destructor belong to one thread. Handlers are
@@ -20,6 +21,8 @@ struct HttpHandlers {
   std::function<std::string()> metrics;      // text format 0.0.4
   std::function<bool()> ready;               // can clients attach and be served?
   std::function<std::string()> status_page;  // HTML
+  std::function<std::string()> status_json;  // what the page shows
+  std::string page_policy;                   // Content-Security-Policy of the page
 };
 
 struct HttpLimits {

@@ -88,6 +88,9 @@ std::uint64_t PoolMemory::metadata_bytes() const { return state_->metadata_bytes
 std::uint64_t PoolMemory::published_slots(std::uint32_t ring) const {
   return state_->rings[ring].slots_in_service;
 }
+ExtentState PoolMemory::extent_state(std::uint32_t ring, std::uint32_t extent) const {
+  return state_->extent_state(ring, extent);
+}
 bool PoolMemory::in_service(std::uint32_t ring, std::uint32_t slot) const {
   const std::vector<bool>& slots = state_->rings[ring].in_service;
   return slot < slots.size() && slots[slot];

@@ -184,6 +184,7 @@ class PoolMemory {
   std::uint64_t published_slots(std::uint32_t ring) const;  // exact: slots handed to the ring
   bool in_service(std::uint32_t ring,
                   std::uint32_t slot) const;  // handed to the ring; else the daemon has it
+  ExtentState extent_state(std::uint32_t ring, std::uint32_t extent) const;
   std::uint64_t free_slots_estimate(std::uint32_t ring) const;  // by the hints, in whole magazines
   std::uint64_t cold_slots_estimate(std::uint32_t ring) const;
   std::uint64_t trims() const;

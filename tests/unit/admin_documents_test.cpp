@@ -1,3 +1,4 @@
+#include <memory>
 #include <string>
 
 #include <doctest/doctest.h>
@@ -107,11 +108,107 @@ TEST_CASE("a trim says what each pool gave back, and all together") {
 TEST_CASE("the status page shows hostile names as text") {
   DaemonStatistics statistics = example_statistics();
   statistics.pools[0].name = "<script>alert('x')</script>&\"";
-  const std::string page = status_page(statistics);
-  CHECK_FALSE(has(page, "<script"));
+  statistics.pools[1].clients[0].name = "<!--zp:pools--><img src=x onerror=alert(1)>";
+  const std::string page = status_page({statistics, nullptr, kClock, "<b>host"});
+  CHECK_FALSE(has(page, "<script>alert"));
+  CHECK_FALSE(has(page, "<img"));
+  CHECK_FALSE(has(page, "<b>"));
+  CHECK_FALSE(has(page, "<!--"));
   CHECK(has(page, "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&quot;"));
   CHECK(has(page, "All is well."));
-  CHECK_FALSE(has(page, "http://"));
+  // Nothing from elsewhere: the one address is a name of SVG's.
+  CHECK_FALSE(has(page, "https://"));
+  CHECK(page.find("http://") == page.find("http://www.w3.org/2000/svg"));
+  CHECK(page.find("http://", page.find("http://") + 1) == std::string::npos);
+}
+
+TEST_CASE("every warning says what is wrong and what to do, and notes leave all well") {
+  DaemonStatistics statistics = example_statistics();
+  CHECK(health_verdict(health_warnings(statistics)) == "All is well.");
+  REQUIRE(health_warnings(statistics).size() == 2);  // pages fell back, in each pool
+  CHECK(health_warnings(statistics)[0].code == "page_fallback");
+  CHECK(health_warnings(statistics)[0].level == WarningLevel::kNote);
+  statistics.committed_bytes = statistics.budget_bytes + 1;
+  statistics.pools[0].orders_waiting = 2;
+  statistics.pools[0].counters.audit.withheld = 1;
+  statistics.pools[0].counters.audit.stray_bytes = 4096;
+  statistics.pools[1].orphaned_puts = 1;
+  statistics.pools[1].limit_bytes = 1 << 20;
+  statistics.pools[1].arenas[0].misplaced_bytes = 2 << 20;
+  const std::vector<Warning> warnings = health_warnings(statistics);
+  CHECK(health_verdict(warnings) == "6 things are not well.");
+  CHECK(warnings.size() == 9);
+  bool notes = false;
+  for (const Warning& warning : warnings) {
+    CAPTURE(warning.code);
+    CHECK_FALSE(warning.what.empty());
+    CHECK_FALSE(warning.remedy.empty());
+    notes = notes || warning.level == WarningLevel::kNote;
+    CHECK((warning.level == WarningLevel::kNote) == notes);  // they come last
+  }
+  CHECK(health_problems(statistics).size() == 6);
+  const json document = status_document(statistics, kClock);
+  CHECK(document["warnings"].size() == 9);
+  CHECK(document["verdict"] == "6 things are not well.");
+}
+
+TEST_CASE("the view's document is bounded, says what it leaves out, and has the largest") {
+  DaemonStatistics statistics = example_statistics();
+  auto occupancy = std::make_shared<Occupancy>();
+  statistics.pools.assign(300, statistics.pools[0]);
+  occupancy->pools.resize(300);
+  for (std::size_t i = 0; i < 300; ++i) {
+    PoolStatistics& pool = statistics.pools[i];
+    pool.name = "pool" + std::to_string(i);
+    pool.committed_bytes = i;
+    pool.orders_waiting = 1;
+    pool.clients.assign(20, pool.clients[0]);
+    for (std::size_t c = 0; c < 20; ++c) {
+      pool.clients[c].id = static_cast<std::uint32_t>(c + 1);
+      pool.clients[c].name = std::string(100, 'x');
+      occupancy->pools[i].clients.push_back(
+          {.id = static_cast<std::uint32_t>(c + 1), .held_bytes = i * 100 + c});
+    }
+    RingMap map;
+    map.extent_bytes = 2 << 20;
+    map.extents = 48'000;
+    map.extents_per_cell = 1000;
+    map.cells.assign(RingMap::kMapCells, {.published = 1000});
+    occupancy->pools[i].rings.assign(4, map);
+  }
+  const json document = status_view_document({statistics, occupancy, kClock, "host"});
+  CHECK(document_text(document).size() < 500'000);
+  CHECK(document["pools"].size() == StatusRows::kPools);
+  CHECK(document["pools_left_out"] == 300 - StatusRows::kPools);
+  CHECK(document["pools"][0]["name"] == "pool299");
+  CHECK(document["warnings"].size() + document["warnings_left_out"].get<std::size_t>() ==
+        health_warnings(statistics).size());
+  CHECK(document["clients"].size() == StatusRows::kClients);
+  CHECK(document["clients"][0]["held_bytes"] == 299 * 100 + 19);
+  CHECK(document["clients_left_out"] == 300 * 20 - StatusRows::kClients);
+  CHECK(document["maps"].size() == StatusRows::kMaps);
+  CHECK(document["classes"].size() == StatusRows::kClasses);
+  CHECK(document["totals"]["clients"] == 6000);
+}
+
+TEST_CASE("a cell of the map says what most of its committed extents are") {
+  DaemonStatistics statistics = example_statistics();
+  auto occupancy = std::make_shared<Occupancy>();
+  occupancy->pools.resize(2);
+  RingMap map;
+  map.extent_bytes = 1000;
+  map.extents = 8;
+  map.extents_per_cell = 2;
+  map.cells = {{.published = 2, .cold_bytes = 900},
+               {.published = 2, .cold_bytes = 1000},
+               {.changing = 1},
+               {}};
+  occupancy->pools[0].rings = {map};
+  const json document = status_view_document({statistics, occupancy, kClock, ""});
+  REQUIRE(document["maps"].size() == 1);
+  CHECK(document["maps"][0]["cells"] == "hc~.");
+  CHECK(document["maps"][0]["committed_bytes"] == 4000);
+  CHECK(document["maps"][0]["cold_bytes"] == 1900);
 }
 
 }  // namespace zeropool::daemon

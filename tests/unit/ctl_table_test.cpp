@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <string>
 
 #include <doctest/doctest.h>
@@ -65,15 +66,36 @@ TEST_CASE("numbers are as people read them") {
   CHECK(human_percent(0.99314) == "99.31%");
 }
 
-TEST_CASE("status ends with a plain sentence of health") {
+TEST_CASE("status begins with a plain sentence of health, and what to do") {
   json document = example_status();
+  document["warnings"] = json::array();
   const std::string well = render_status(document);
+  CHECK(well.starts_with("All is well.\n\n"));
   CHECK(has(well, "is running, up 1 min"));
-  CHECK(has(well, "6.00 GiB of a budget of 8.00 GiB committed"));
-  CHECK(has(well, "\nall is well\n"));
-  document["healthy"] = false;
-  document["problems"] = {"pool frames: 1 order waits\x1b"};
-  CHECK(has(render_status(document), "not all is well:\n  - pool frames: 1 order waits?\n"));
+  CHECK(has(well, "6.00 GiB of a budget of 8.00 GiB committed (75%)"));
+  daemon::DaemonStatistics statistics = test::example_statistics();
+  statistics.pools[0].name = "frames\x1b";
+  statistics.pools[0].orders_waiting = 1;
+  const std::string ill = render_status(json::parse(
+      daemon::document_text(daemon::status_document(statistics, {.unix_seconds = 1'700'000'090}))));
+  CHECK(ill.starts_with("1 thing is not well.\n  - pool frames?: 1 order waits for memory"));
+  CHECK(has(ill, "\n      raise its limit or the budget"));
+  CHECK(has(ill, "\nnote: pool frames?: pages of thp in place of 2MiB"));
+}
+
+TEST_CASE("status fits a screen, however many pools and warnings there are") {
+  daemon::DaemonStatistics statistics = test::example_statistics();
+  statistics.pools.assign(100, statistics.pools[0]);
+  for (std::size_t i = 0; i < 100; ++i) {
+    statistics.pools[i].name = "pool" + std::to_string(i);
+    statistics.pools[i].orders_waiting = i;
+  }
+  const std::string text = render_status(
+      json::parse(daemon::document_text(daemon::status_document(statistics, {.unix_seconds = 1}))));
+  CHECK(std::count(text.begin(), text.end(), '\n') <= 24);
+  CHECK(has(text, "pool99"));
+  CHECK(has(text, "and 92 more pools: zeropoolctl pools"));
+  CHECK(has(text, "more warnings"));
 }
 
 TEST_CASE("pools, clients and audit are rendered from the daemon's documents") {

@@ -21,7 +21,9 @@ using lib::UniqueFd;
 HttpHandlers handlers(bool ready = true) {
   return {.metrics = [] { return std::string("zeropool_up 1\n"); },
           .ready = [ready] { return ready; },
-          .status_page = [] { return std::string("<!doctype html><p>well"); }};
+          .status_page = [] { return std::string("<!doctype html><p>well"); },
+          .status_json = [] { return std::string("{}\n"); },
+          .page_policy = "default-src 'none'"};
 }
 
 // A connection to "127.0.0.1:port" or "[::1]:port".

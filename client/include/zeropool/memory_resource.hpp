@@ -142,7 +142,7 @@ class MemoryResource final : public std::pmr::memory_resource {
     if (offset >= std::uint64_t{ring.slot_bound} * ring.class_bytes) return false;
     const auto slot = static_cast<std::uint32_t>(offset / ring.class_bytes);
     const lib::Mark found{ring.slots[slot].mark.load(std::memory_order_relaxed)};
-    return lib::put_hit(*cache, ring, slot, found.generation());
+    return lib::put_hit(*cache, ring, slot, found.generation_alone());
   }
 
   Pool pool_;
