@@ -39,7 +39,10 @@ enum {
   ZP_INVALID_ARGUMENT = 17,
   ZP_STOPPING = 18,      /* zeropoold is stopping; buffers that are held stay valid */
   ZP_WRONG_PROCESS = 19, /* a buffer inherited by fork: the parent's, inert here */
-  ZP_TOO_MANY_PINS = 20
+  ZP_TOO_MANY_PINS = 20,
+  ZP_TOO_MANY_SHARES = 21,
+  ZP_TOO_MANY_HOLDERS = 22, /* of one shared buffer */
+  ZP_STILL_SHARED = 23      /* zp_unshare: others have it, or a handle of it is out */
 };
 
 typedef struct zp_pool zp_pool;
@@ -86,8 +89,8 @@ typedef struct zp_stats_data {
   uint64_t contention_events;
   uint64_t ring_claims;
   uint64_t remote_gets;
-  uint64_t released; /* hand-offs begun */
-  uint64_t adopted;  /* hand-offs ended */
+  uint64_t released; /* hand-offs begun, buffers shared */
+  uint64_t adopted;  /* hand-offs ended, shared buffers taken back by their last holder */
   uint64_t double_puts;
   uint64_t stale_handles;
   uint64_t writes_after_put;   /* seen at the next get, with ZEROPOOL_DEBUG=poison */
@@ -125,6 +128,31 @@ void zp_put_batch(zp_buffer* buffers, size_t count);
 int zp_release(zp_buffer* buffer, uint32_t receiver, zp_handle* handle);
 /* Exactly one adopter of a handle wins; the releaser may be it. */
 int zp_adopt(zp_pool* pool, zp_handle handle, zp_buffer* buffer);
+
+/* A hold of a shared buffer: read-only, held by several processes at once; the last to put it gives the buffer back.
+ * Empty when data is NULL. Only data and size are for reading, the rest is the library's. */
+typedef struct zp_shared {
+  const void* data;
+  zp_pool* pool;
+  uint64_t word;
+  uint32_t slot;
+  uint32_t size;
+  uint32_t cell;
+  uint32_t hold;
+} zp_shared;
+/* Makes a held buffer a shared one, with one hold; the buffer is empty afterwards. On failure it is unchanged. */
+int zp_share(zp_buffer* buffer, zp_shared* shared);
+/* A handle that is good for so many zp_adopt_shared(), by whatever processes. All handles of one shared buffer are
+ * alike: what counts is how many adoptions they are good for together. */
+int zp_share_handle(const zp_shared* shared, uint32_t adoptions, zp_handle* handle);
+int zp_adopt_shared(zp_pool* pool, zp_handle handle, zp_shared* shared);
+/* Another hold of this process. */
+int zp_shared_copy(const zp_shared* shared, zp_shared* copy);
+/* The buffer itself again, to be written, if this is its only hold and no handle of it is out. On failure nothing is
+ * changed. */
+int zp_unshare(zp_shared* shared, zp_buffer* buffer);
+/* Gives the hold up and empties it. An empty one is fine. */
+int zp_shared_put(zp_shared* shared);
 
 /* A pin; empty when pool is NULL. The rest is the library's. */
 typedef struct zp_pin_token {

@@ -25,7 +25,8 @@ Try try_adopt(Attachment& attachment, const HandleParts& parts, zp_buffer* buffe
   Access access(attachment);
   code = access.code();
   if (code != 0) return Try::kFailed;
-  if (!parts.is_handle || parts.pool_tag != attachment.pool_tag) {
+  if ((parts.kind != HandleKind::kBuffer && parts.kind != HandleKind::kShare) ||
+      parts.pool_tag != attachment.pool_tag) {
     code = stale(access, "this is not a handle of this pool");
     return Try::kFailed;
   }
@@ -35,6 +36,15 @@ Try try_adopt(Attachment& attachment, const HandleParts& parts, zp_buffer* buffe
     return Try::kFailed;
   }
   const RingSetup& setup = attachment.rings[parts.ring];
+  if (parts.kind == HandleKind::kShare) {
+    const lib::Mark mark{
+        setup.view.slots[parts.slot].mark.load(std::memory_order_relaxed)};
+    code = mark.state() == lib::SlotState::kShared && mark.generation() == parts.generation
+               ? fail(ErrorCode::invalid_argument,
+                      "this handle is of a shared buffer: adopt it with adopt_shared()")
+               : stale(access, "this handle is of a buffer that is shared no more");
+    return Try::kFailed;
+  }
   lib::SharedClientCharge charge = charge_of(attachment);
   if (!charge.reserve(setup.class_bytes)) {  // Q1
     access.ops().flush_all();
@@ -62,14 +72,15 @@ Try try_adopt(Attachment& attachment, const HandleParts& parts, zp_buffer* buffe
 }  // namespace
 
 zp_handle make_handle(const HandleParts& parts) noexcept {
-  return zp_handle{{(parts.generation << 24) | (std::uint64_t{parts.ring} << 8) | 1,
+  return zp_handle{{(parts.generation << 24) | (std::uint64_t{parts.ring} << 8) |
+                        static_cast<std::uint64_t>(parts.kind),
                     (std::uint64_t{parts.pool_tag} << 32) | parts.slot}};
 }
 
 HandleParts read_handle(zp_handle handle) noexcept {
   return {handle.word[0] >> 24, static_cast<std::uint32_t>((handle.word[0] >> 8) & 0xffff),
           static_cast<std::uint32_t>(handle.word[1]),
-          static_cast<std::uint32_t>(handle.word[1] >> 32), (handle.word[0] & 0xff) == 1};
+          static_cast<std::uint32_t>(handle.word[1] >> 32), static_cast<HandleKind>(handle.word[0] & 0xff)};
 }
 
 int adopt(Attachment& attachment, zp_handle handle, zp_buffer* buffer) noexcept {

@@ -12,13 +12,14 @@
 
 namespace zeropool::client {
 
-// A handle's parts: word[0] = {generation: 40, ring: 16, 1: 8}, word[1] = {pool tag: 32, slot: 32}.
+// A handle's parts: word[0] = {generation: 40, ring: 16, kind: 8}, word[1] = {pool tag: 32, slot: 32}.
+enum class HandleKind : std::uint32_t { kBuffer = 1, kShare = 2 };
 struct HandleParts {
   std::uint64_t generation = 0;
   std::uint32_t ring = 0;
   std::uint32_t slot = 0;
   std::uint32_t pool_tag = 0;
-  bool is_handle = false;
+  HandleKind kind = HandleKind::kBuffer;
 };
 zp_handle make_handle(const HandleParts& parts) noexcept;
 HandleParts read_handle(zp_handle handle) noexcept;

@@ -80,6 +80,7 @@ void drop_inherited(Attachment& attachment) noexcept {
   attachment.caches.clear();
   attachment.overflow = nullptr;
   attachment.exited = CounterSums{};
+  attachment.share_holds.store(0, std::memory_order_relaxed);
 }
 
 void take_up(Attachment& attachment, Attached&& attached) noexcept {
@@ -150,7 +151,7 @@ std::int64_t held_slots(Attachment& attachment) noexcept {
     done.subtract(cache->taken_over);
     sums.add(done);
   }
-  return sums.held();
+  return sums.held() + attachment.share_holds.load(std::memory_order_acquire);
 }
 
 // Tells the daemon, which takes back what the caches hold; then lets go of the memory. Caller holds both locks.

@@ -6,4 +6,5 @@
 #include <zeropool/handle.hpp>
 #include <zeropool/pin.hpp>
 #include <zeropool/pool.hpp>
+#include <zeropool/shared_buffer.hpp>
 #include <zeropool/stats.hpp>

@@ -28,6 +28,9 @@ enum class ErrorCode : std::uint32_t {
   stopping = 18,
   wrong_process = 19,  // a Buffer inherited by fork
   too_many_pins = 20,
+  too_many_shares = 21,
+  too_many_holders = 22,
+  still_shared = 23,
 };
 
 // snake_case name, as in messages and metrics.
@@ -54,6 +57,9 @@ constexpr const char* error_name(ErrorCode code) noexcept {
     case ErrorCode::stopping: return "stopping";
     case ErrorCode::wrong_process: return "wrong_process";
     case ErrorCode::too_many_pins: return "too_many_pins";
+    case ErrorCode::too_many_shares: return "too_many_shares";
+    case ErrorCode::too_many_holders: return "too_many_holders";
+    case ErrorCode::still_shared: return "still_shared";
   }
   return "unknown";
 }
