@@ -98,11 +98,7 @@ bool is_shared_by(const PoolMemory& memory, std::uint32_t ring, std::uint32_t sl
 }
 
 void end_if_over(Pool& pool, std::uint32_t number, ShareCounts& counts) {
-  lib::SharedShareCell& cell = pool.memory->view().share(number);
-  const ShareWord word{cell.state.load(std::memory_order_acquire)};
-  const bool mine = word.client() == kMe;
-  if (mine || lib::end_share(cell, kMe, [](std::uint32_t, HoldWord hold) { return is_mine(hold); }))
-    end(pool, number, counts);
+  if (lib::daemon_ends(pool.memory->view().share(number))) end(pool, number, counts);
 }
 
 ShareCounts reclaim_shares(Pool& pool, std::uint32_t client, bool direct_io) {
@@ -111,24 +107,8 @@ ShareCounts reclaim_shares(Pool& pool, std::uint32_t client, bool direct_io) {
   pool.counters.reclaimed_in_transit.resize(memory.ring_count());
   const std::uint32_t published = memory.published().shares;
   for (std::uint32_t number = 0; number < published; ++number) {
-    lib::SharedShareCell& cell = memory.view().share(number);
-    ShareWord word{cell.state.load(std::memory_order_acquire)};
-    const bool its = word.client() == client;
-    const bool may_be_used =
-        word.state() == ShareState::kAlive || (its && word.state() == ShareState::kDying);
-    const HoldWord after = direct_io && may_be_used ? HoldWord::daemon() : HoldWord{};  // E2
-    for (auto& holder : cell.holders) {
-      HoldWord hold{holder.load(kRelaxed)};
-      if (hold.word == 0 || hold.client() != client) continue;
-      if (holder.compare_exchange_strong(hold.word, after.word, std::memory_order_acq_rel))
-        ++counts.holds;
-    }
-    if (its) {  // E1; a mark that does not name it is left alone
-      cell.state.compare_exchange_strong(word.word, word.next(ShareState::kDying, kMe).word,
-                                         std::memory_order_acq_rel);
-    }
+    counts.holds += lib::disown_share(memory.view().share(number), client, direct_io);
   }
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // R-fence
   // All of them: the dead may have taken its hold away, and not looked (R4).
   for (std::uint32_t number = 0; number < published; ++number) end_if_over(pool, number, counts);
   return counts;

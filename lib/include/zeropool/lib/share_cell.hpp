@@ -279,4 +279,41 @@ bool take_shared(Atom<std::uint64_t>& mark, Mark shared, SlotState state, std::u
                                       std::memory_order_relaxed);  // COMMIT
 }
 
+// --- the daemon's
+
+// Of a dead client: its holds go, or become the daemon's where the kernel may use the slot for it (`direct_io`); what it
+// was opening or ending is the daemon's to end. Returns how many holds it had. Then, of all cells: daemon_ends().
+template <template <typename> class Atom>
+std::uint32_t disown_share(ShareCell<Atom>& cell, std::uint32_t dead, bool direct_io) noexcept {
+  ShareWord word{cell.state.load(std::memory_order_acquire)};
+  const bool its = word.client() == dead;
+  const bool in_use =
+      word.state() == ShareState::kAlive || (its && word.state() == ShareState::kDying);
+  const HoldWord after = direct_io && in_use ? HoldWord::daemon() : HoldWord{};
+  std::uint32_t holds = 0;
+  for (auto& holder : cell.holders) {
+    HoldWord hold{holder.load(std::memory_order_relaxed)};
+    if (hold.word == 0 || hold.client() != dead) continue;
+    if (holder.compare_exchange_strong(hold.word, after.word, std::memory_order_acq_rel,
+                                       std::memory_order_relaxed)) {
+      ++holds;
+    }
+  }
+  if (its) {
+    cell.state.compare_exchange_strong(word.word, word.next(ShareState::kDying, kDaemonClient).word,
+                                       std::memory_order_acq_rel, std::memory_order_relaxed);
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // R-fence
+  return holds;
+}
+
+// True: the share is the daemon's to end, because nobody else has a hold of it, or a daemon had begun.
+template <template <typename> class Atom>
+bool daemon_ends(ShareCell<Atom>& cell) noexcept {
+  const ShareWord word{cell.state.load(std::memory_order_acquire)};
+  return word.client() == kDaemonClient ||
+         end_share(cell, kDaemonClient,
+                   [](std::uint32_t, HoldWord hold) { return hold.client() == kDaemonClient; });
+}
+
 }  // namespace zeropool::v1::lib
