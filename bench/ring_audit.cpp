@@ -20,6 +20,7 @@ struct WholeRing {
   bool known(std::uint32_t client) const { return client == 1; }
   bool in_service(std::uint32_t slot) const { return service[slot]; }
   bool quarantined(std::uint32_t) const { return false; }
+  bool shared(std::uint32_t, Mark) const { return false; }
   bool barrier() const { return true; }
   bool outlived(Withheld, std::uint32_t, std::uint64_t) const { return false; }
   std::vector<bool> service;

@@ -23,6 +23,7 @@ std::string render_clients(const nlohmann::json& document) {
                {"HELD"},
                {"CACHED"},
                {"IN TRANSIT"},
+               {"SHARED"},
                {"CHARGED"},
                {"QUOTA"},
                {"", Align::kLeft}});
@@ -33,6 +34,7 @@ std::string render_clients(const nlohmann::json& document) {
          human_duration(number_at(client, "attached_seconds")),
          human_size(number_at(client, "held_bytes")), human_size(number_at(client, "cached_bytes")),
          human_size(number_at(client, "in_transit_bytes")),
+         human_size(number_at(client, "shared_bytes")),
          human_size(number_at(client, "charged_bytes")),
          number_at(client, "quota_bytes") == 0 ? "-" : human_size(number_at(client, "quota_bytes")),
          remarks_on(client)});

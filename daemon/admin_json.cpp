@@ -52,6 +52,7 @@ json ring_document(const RingStatistics& ring) {
             {"cached", ring.cached},
             {"held", ring.held},
             {"in_transit", ring.in_transit},
+            {"shared", ring.shared},
             {"quarantined", ring.quarantined}}},
           {"gets", ring.gets()},
           {"tls_hits", ring.tls_hits},
@@ -209,6 +210,7 @@ json clients_document(const DaemonStatistics& statistics,
                          {"held_bytes", holding.held_bytes},
                          {"cached_bytes", holding.cached_bytes},
                          {"in_transit_bytes", holding.in_transit_bytes},
+                         {"shared_bytes", holding.shared_bytes},
                          {"charged_bytes", holding.charged_bytes},
                          {"quota_bytes", pool.client_quota_bytes}});
     }

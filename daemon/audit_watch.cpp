@@ -7,6 +7,7 @@
 
 #include "daemon/client_barrier.hpp"
 #include "daemon/event_loop.hpp"
+#include "daemon/share_ends.hpp"
 
 namespace zeropool::daemon {
 namespace {
@@ -24,6 +25,9 @@ bool AuditWatch::Facts::in_service(std::uint32_t slot) const {
 bool AuditWatch::Facts::quarantined(std::uint32_t slot) const {
   return watch.pool_.memory->is_quarantined(watch.ring_, slot);
 }
+bool AuditWatch::Facts::shared(std::uint32_t slot, lib::Mark mark) const {
+  return is_shared_by(*watch.pool_.memory, watch.ring_, slot, mark);
+}
 // Clients have registered for it (attachment.cpp).
 bool AuditWatch::Facts::barrier() const {
   const bool done = barrier_in_clients();
@@ -38,6 +42,7 @@ AuditWatch::AuditWatch(Pool& pool, std::function<void(ClientIds&)> add_departed)
     : pool_(pool),
       add_departed_(std::move(add_departed)),
       log_(pool),
+      shares_(pool),
       first_suspects_(pool.memory->ring_count(), 0) {}
 
 void AuditWatch::tick(std::uint64_t now_ns) {
@@ -45,6 +50,7 @@ void AuditWatch::tick(std::uint64_t now_ns) {
   const std::uint64_t deadline_ns = monotonic_ns() + kTickNs;
   look_at_clients();
   look_for_strays(deadline_ns);
+  look_at_shares();
   pool_.memory->verify_placement(kVerifiedExtents);
   if (ring_ == lib::kNone) begin_pass();
   quiet_ = quiet_ && pool_.clients.empty();
@@ -75,6 +81,13 @@ void AuditWatch::look_for_strays(std::uint64_t deadline_ns) {
   counters.punched_stray_bytes += strays.punched_bytes;
   strays_left_ = strays.searching;
   log_.found(strays, now_ns_);
+}
+
+void AuditWatch::look_at_shares() {
+  const ShareFindings findings = shares_.look(known_, oldest_attach_ns_, now_ns_);
+  pool_.counters.repairs += findings.cleared;
+  shares_withheld_ = findings.withheld > 0;
+  log_.found(findings, now_ns_);
 }
 
 void AuditWatch::begin_pass() {
@@ -111,7 +124,7 @@ void AuditWatch::end_pass() {
   counters.withheld = pass_findings_.withheld;
   ring_ = lib::kNone;
   // What was mended may have led to more (a magazine given back, its entries): one more pass sees it.
-  const bool more = strays_left_ || pass_findings_.repairs() > 0;
+  const bool more = strays_left_ || shares_withheld_ || pass_findings_.repairs() > 0;
   if (quiet_ && !more) quiet_pass_done_ = true;
 }
 

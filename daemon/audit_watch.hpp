@@ -19,6 +19,7 @@
 
 #include "daemon/damage_log.hpp"
 #include "daemon/pool.hpp"
+#include "daemon/share_audit.hpp"
 #include "zeropool/lib/ring_audit.hpp"
 
 namespace zeropool::daemon {
@@ -45,6 +46,7 @@ class AuditWatch {
     bool known(std::uint32_t client) const;
     bool in_service(std::uint32_t slot) const;
     bool quarantined(std::uint32_t slot) const;
+    bool shared(std::uint32_t slot, lib::Mark mark) const;
     bool barrier() const;
     bool outlived(lib::Withheld kind, std::uint32_t index, std::uint64_t word) const;
   };
@@ -56,6 +58,7 @@ class AuditWatch {
 
   void look_at_clients();
   void look_for_strays(std::uint64_t deadline_ns);
+  void look_at_shares();
   void begin_pass();
   void begin_ring();
   void end_ring();
@@ -65,6 +68,7 @@ class AuditWatch {
   Pool& pool_;
   std::function<void(ClientIds&)> add_departed_;
   DamageLog log_;
+  ShareAudit shares_;
   lib::RingAudit<std::atomic, Facts> audit_;
   ClientIds known_;
   std::uint64_t oldest_attach_ns_ = 0;  // of those attached; the largest number: there is none
@@ -75,6 +79,7 @@ class AuditWatch {
   bool quiet_ = false;            // no client was attached since the pass began
   bool quiet_pass_done_ = false;  // one pass after the last client left
   bool strays_left_ = false;
+  bool shares_withheld_ = false;
   std::unordered_map<std::uint64_t, FirstSeen> withheld_;
 };
 

@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "daemon/event_loop.hpp"
+#include "daemon/share_ends.hpp"
 
 namespace zeropool::daemon {
 namespace {
@@ -59,23 +60,10 @@ std::uint64_t free_orders(Pool& pool, std::uint32_t client) {
   return freed;
 }
 
-void free_shares_and_pins(const PoolMemory& memory, std::uint32_t client) {
-  const lib::ControlPlan& plan = memory.plan();
+void free_pins(const PoolMemory& memory, std::uint32_t client) {
   const TableCounts published = memory.published();
-  std::byte* base = memory.view().base();
-  const auto* shares = reinterpret_cast<lib::ShareCell<std::atomic>*>(base + plan.shares_offset);
-  for (std::uint32_t n = 0; n < published.shares; ++n) {
-    auto& cell = const_cast<lib::ShareCell<std::atomic>&>(shares[n]);
-    for (auto& holder : cell.holders) {
-      std::uint64_t word = holder.load(kRelaxed);
-      if (word != 0 && (word & lib::kDaemonClient) == client)
-        holder.compare_exchange_strong(word, 0);
-    }
-    if (names(cell.owner.load(std::memory_order_acquire), client)) {
-      cell.owner.store(0, std::memory_order_release);
-    }
-  }
-  auto* pins = reinterpret_cast<lib::PinCell<std::atomic>*>(base + plan.pins_offset);
+  auto* pins = reinterpret_cast<lib::PinCell<std::atomic>*>(memory.view().base() +
+                                                            memory.plan().pins_offset);
   for (std::uint32_t n = 0; n < published.pins; ++n) {
     if (names(pins[n].owner.load(std::memory_order_acquire), client)) {
       pins[n].owner.store(0, std::memory_order_release);
@@ -122,7 +110,8 @@ ClientReclaim reclaim_client(Pool& pool, std::uint32_t client, std::uint32_t epo
     report.slots += ring;
   }
   report.orders = free_orders(pool, client);
-  free_shares_and_pins(memory, client);
+  report.shares = reclaim_shares(pool, client, direct_io);
+  free_pins(memory, client);
   report.threads = free_threads(memory, client);
   free_record(memory, record);
 

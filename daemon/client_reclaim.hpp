@@ -3,19 +3,21 @@
 //
 // Thread safety: the loop thread's; other clients go on. The client is dead, or has said that it is done.
 // Invariants:
-//   D1  Its slots come back first, then its orders and cells, then its records: whatever still names it is
+//   D1  Its slots come back first, then its orders, then its holds of shares, its cells, then its records: whatever still names it is
 //       found again when the daemon is killed here and reclaims once more.
 // Trust: each word is read once; indices are bounded by the plan.
 
 #include <cstdint>
 
 #include "daemon/pool.hpp"
+#include "daemon/share_ends.hpp"
 #include "zeropool/lib/reclaim.hpp"
 
 namespace zeropool::daemon {
 
 struct ClientReclaim {
   lib::ReclaimReport slots;
+  ShareCounts shares;
   std::uint64_t threads = 0;
   std::uint64_t orders = 0;
   double seconds = 0;

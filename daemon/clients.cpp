@@ -283,10 +283,14 @@ void Clients::reclaim(std::uint32_t id, const char* how, bool died) {
       id, client.name, client.pid, how, report.slots.held_slots, report.slots.cached_slots,
       report.slots.expired_slots, pool.config.name, report.seconds * 1e3,
       report.slots.left_in_transit);
-  if (report.slots.quarantined_slots > 0) {
+  if (report.shares.holds + report.shares.ended > 0) {
+    spdlog::info("client {}: {} holds of shared buffers are taken away, {} of those came back", id,
+                 report.shares.holds, report.shares.ended + report.shares.quarantined);
+  }
+  if (report.slots.quarantined_slots + report.shares.quarantined > 0) {
     spdlog::info(
         "client {} did direct I/O: {} slots that it held are quarantined until they have new pages",
-        id, report.slots.quarantined_slots);
+        id, report.slots.quarantined_slots + report.shares.quarantined);
     service.replace_quarantined();
   }
   if (report.slots.repairs + report.slots.without_room > 0) {

@@ -21,6 +21,7 @@ constexpr const char* kWords[] = {
     "slots that were in no magazine and with nobody, given back",
     "slots or magazines withheld: a damaged word leaves open which client uses them",
     "bytes that were touched without being committed, punched out",
+    "words of share cells that name nobody, cleared",
 };
 
 }  // namespace
@@ -60,6 +61,13 @@ void DamageLog::found(std::uint32_t ring, const lib::RingFindings& findings, std
                  format_bytes(plan.class_bytes), amounts[kind], kWords[kind], attached());
     last_line_ns_ = now_ns;
   }
+}
+
+void DamageLog::found(const ShareFindings& findings, std::uint64_t now_ns) {
+  if (!is_first(kShares, findings.cleared)) return;
+  spdlog::warn("pool '{}': damage in shared memory: {} {}; {}", pool_.config.name, findings.cleared,
+               kWords[kShares], attached());
+  last_line_ns_ = now_ns;
 }
 
 void DamageLog::found(const StrayReport& strays, std::uint64_t now_ns) {

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "daemon/logging.hpp"
+#include "daemon/share_ends.hpp"
 #include "zeropool/lib/client_charge.hpp"
 
 namespace zeropool::daemon {
@@ -13,7 +14,8 @@ namespace {
 constexpr auto kRelaxed = std::memory_order_relaxed;
 
 std::uint64_t total(const ClientHolding& holding) {
-  return holding.held_bytes + holding.cached_bytes + holding.in_transit_bytes;
+  return holding.held_bytes + holding.cached_bytes + holding.in_transit_bytes +
+         holding.shared_bytes;
 }
 
 }  // namespace
@@ -65,6 +67,11 @@ std::vector<ClientHolding> holdings(const Pool& pool) {
       (held ? holding.held_bytes : holding.in_transit_bytes) += bytes;
     }
   }
+  each_share_holder(pool, [&](std::uint32_t client, std::uint32_t ring) {
+    const auto found = place.find(client);
+    if (found == place.end()) return;
+    result[found->second].shared_bytes += memory.plan().rings[ring].class_bytes;
+  });
   return result;
 }
 

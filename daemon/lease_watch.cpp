@@ -40,7 +40,11 @@ std::uint64_t LeaseWatch::activity() const {
 }
 
 LeaseSweep LeaseWatch::look(std::uint64_t now_ns) {
-  if (seen_.empty() && activity() == last_activity_) return {};
+  if (seen_.empty() && activity() == last_activity_) {
+    LeaseSweep report;
+    report.shares = shares_.sweep(now_ns);
+    return report;
+  }
   return sweep(now_ns);
 }
 
@@ -56,6 +60,7 @@ LeaseSweep LeaseWatch::sweep(std::uint64_t now_ns) {
   named_clients_ = std::move(work.named);
   work.report.in_transit = seen_.size();
   pool_.counters.handoffs_expired += work.report.expired;
+  work.report.shares = shares_.sweep(now_ns);
   return work.report;
 }
 
@@ -111,7 +116,7 @@ void LeaseWatch::sweep_ring(std::uint32_t ring_number, Work& work) {
 
 std::chrono::nanoseconds LeaseWatch::next_look() const {
   const std::chrono::nanoseconds quarter = pool_.config.handoff_lease / 4;
-  if (!seen_.empty()) return std::clamp<std::chrono::nanoseconds>(quarter, 250ms, 15s);
+  if (!seen_.empty() || shares_.waits()) return std::clamp<std::chrono::nanoseconds>(quarter, 250ms, 15s);
   if (!pool_.clients.empty()) return std::clamp<std::chrono::nanoseconds>(quarter, 1s, 15s);
   return 0ns;
 }

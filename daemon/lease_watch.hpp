@@ -1,5 +1,5 @@
 #pragma once
-// Hand-offs that nobody adopts come back after the pool's lease; slots that were put where no magazine could be
+// Hand-offs that nobody adopts, and tickets of shares, come back after the pool's lease; slots that were put where no magazine could be
 // found are collected.
 //
 // Thread safety: the loop thread's.
@@ -15,6 +15,7 @@
 #include <unordered_set>
 
 #include "daemon/pool.hpp"
+#include "daemon/share_ends.hpp"
 
 namespace zeropool::daemon {
 
@@ -22,14 +23,15 @@ struct LeaseSweep {
   std::uint64_t in_transit = 0;  // left after the sweep
   std::uint64_t expired = 0;
   std::uint64_t orphans = 0;  // collected
+  ShareCounts shares;
 };
 
 class LeaseWatch {
  public:
-  explicit LeaseWatch(Pool& pool) : pool_(pool) {}
+  explicit LeaseWatch(Pool& pool) : pool_(pool), shares_(pool) {}
 
   // Sweeps all marks when hand-offs have begun or slots were orphaned since the last sweep, or some were in
-  // transit then. Cheap otherwise: it sums counters.
+  // transit then. Cheap otherwise: it sums counters. Shares are looked at each time.
   LeaseSweep look(std::uint64_t now_ns);
   LeaseSweep sweep(std::uint64_t now_ns);
 
@@ -50,6 +52,7 @@ class LeaseWatch {
   void sweep_ring(std::uint32_t ring, Work& work);
 
   Pool& pool_;
+  ShareWatch shares_;
   std::unordered_map<std::uint64_t, Seen> seen_;  // by {ring, slot}
   std::unordered_set<std::uint32_t> named_clients_;
   std::uint64_t last_activity_ = 0;

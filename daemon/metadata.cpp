@@ -166,11 +166,13 @@ bool PoolMemory::State::more_than_half_used(Table number) const {
   std::uint32_t used = 0;
   for (std::uint32_t i = 0; i < table.published && used <= table.published / 2; ++i) {
     const std::byte* entry = view.base() + table.prefix.offset + i * table.entry_bytes;
-    // Thread records, shares and pins begin with their owner's word, order cells with the order's.
+    // Thread records and pins begin with their owner's word, order cells and share cells with their state.
     const auto& first = *reinterpret_cast<const std::atomic<std::uint64_t>*>(entry);
     const std::uint64_t word = first.load(std::memory_order_relaxed);
     const bool free =
-        number == kOrders ? lib::OrderWord{word}.state() == lib::OrderState::kFree : word == 0;
+        number == kOrders   ? lib::OrderWord{word}.state() == lib::OrderState::kFree
+        : number == kShares ? lib::ShareWord{word}.state() == lib::ShareState::kFree
+                            : word == 0;
     if (!free) ++used;
   }
   return used > table.published / 2;
@@ -181,6 +183,7 @@ void PoolMemory::State::step_tables() {
   const bool threads = header.threads_wanted.exchange(0, std::memory_order_relaxed) != 0;
   const bool orders = header.orders_wanted.exchange(0, std::memory_order_relaxed) != 0;
   const bool pins = header.pins_wanted.exchange(0, std::memory_order_relaxed) != 0;
+  const bool shares = header.shares_wanted.exchange(0, std::memory_order_relaxed) != 0;
   const auto now = std::chrono::steady_clock::now();
   const bool look = now >= next_table_look;
   if (look) next_table_look = now + kTableLook;
@@ -189,7 +192,7 @@ void PoolMemory::State::step_tables() {
     StepTable& table = tables[i];
     if (table.target > table.published || table.published == table.capacity) continue;
     const bool asked = (number == kThreads && threads) || (number == kOrders && orders) ||
-                       (number == kPins && pins);
+                       (number == kPins && pins) || (number == kShares && shares);
     if (!asked && !(look && more_than_half_used(number))) continue;
     // Twice as many; where that is too much, one more step.
     if (!request_step(number, table.published * 2))

@@ -170,7 +170,7 @@ void add_recovery_and_misuse(MetricSheet& sheet, const Pools& pools) {
 void add_states(MetricSheet& sheet, const Pools& pools) {
   MetricSheet::Family slots = sheet.gauge(
       "slots",
-      "Published slots by state. free, cold and cached are estimates; shared ones count as held.");
+      "Published slots by state. free, cold and cached are estimates.");
   for (const PoolStatistics& pool : pools) {
     for (const RingStatistics& ring : pool.rings) {
       const std::pair<const char*, std::uint64_t> states[] = {{"free", ring.free},
@@ -178,6 +178,7 @@ void add_states(MetricSheet& sheet, const Pools& pools) {
                                                               {"cached", ring.cached},
                                                               {"held", ring.held},
                                                               {"in_transit", ring.in_transit},
+                                                              {"shared", ring.shared},
                                                               {"quarantined", ring.quarantined}};
       for (const auto& [state, count] : states) {
         slots.set(with(ring_labels(pool, ring), "state", state), count);

@@ -141,7 +141,8 @@ bool PoolService::wishes_raised() const {
   const lib::ControlHeader& header = pool_.memory->header();
   return header.rings_low.load(kRelaxed) != 0 || header.threads_wanted.load(kRelaxed) != 0 ||
          header.orders_wanted.load(kRelaxed) != 0 ||
-         header.pins_wanted.load(kRelaxed) != 0;  // all answered by top_up(), which clears them
+         header.pins_wanted.load(kRelaxed) != 0 ||
+         header.shares_wanted.load(kRelaxed) != 0;  // all answered by top_up(), which clears them
 }
 
 void PoolService::awake() { pool_.memory->header().sleeping.store(0, kRelaxed); }
@@ -185,13 +186,18 @@ void PoolService::watch_leases() {
                    sweep.expired);
     }
     if (leases_swept_) leases_swept_(*this);
-    if (sweep.expired + sweep.orphans > 0) serve();
+    if (sweep.shares.expired > 0) {
+      spdlog::info("pool '{}': {} adoptions of shared buffers that nobody made are over",
+                   pool_.config.name, sweep.shares.expired);
+    }
+    if (sweep.shares.quarantined > 0) replace_quarantined();
+    if (sweep.expired + sweep.orphans + sweep.shares.ended > 0) serve();
     watch_leases();
   });
 }
 
 void PoolService::sweep_leases() {
-  pool_.leases->sweep(monotonic_ns());
+  if (pool_.leases->sweep(monotonic_ns()).shares.quarantined > 0) replace_quarantined();
   if (leases_swept_) leases_swept_(*this);
   // Deaths in quick succession put the timer off again and again: nothing may wait for it alone.
   loop_.cancel(std::exchange(lease_timer_, 0));

@@ -1,6 +1,7 @@
 #include "daemon/statistics.hpp"
 
 #include "daemon/order_desk.hpp"
+#include "daemon/share_ends.hpp"
 #include "daemon/thread_counters.hpp"
 
 namespace zeropool::daemon {
@@ -29,6 +30,7 @@ void add_rings(const Pool& pool, PoolStatistics& statistics) {
   const lib::ControlPlan& plan = memory.plan();
   statistics.rings.resize(plan.rings.size());
   add_thread_counters(memory.view(), plan, published_records(memory), statistics);
+  const std::vector<std::uint64_t> shared = shared_slots(pool);
   for (std::uint32_t number = 0; number < statistics.rings.size(); ++number) {
     RingStatistics& ring = statistics.rings[number];
     const lib::RingPlan& ring_plan = plan.rings[number];
@@ -39,6 +41,7 @@ void add_rings(const Pool& pool, PoolStatistics& statistics) {
         ring, RingSupply{
                   .published = memory.published_slots(number) + memory.quarantined_slots(number),
                   .quarantined = memory.quarantined_slots(number),
+                  .shared = entry(shared, number),
                   .cold = memory.cold_slots_estimate(number),
                   .reclaimed_held = entry(pool.counters.reclaimed_held, number),
                   .reclaimed_in_transit = entry(pool.counters.reclaimed_in_transit, number),

@@ -43,7 +43,10 @@ enum {
   ZP_WRONG_TYPE = 21, /* a handle of another type, or of plain bytes; it is as good as before */
   ZP_PENDING = 22,    /* zp_get_async: it waits, and ends in zp_poll() */
   ZP_CANCELLED = 23,  /* by zp_stop(), or its pool was closed */
-  ZP_NOT_PENDING = 24 /* zp_cancel, zp_stop: it does not wait (any more) */
+  ZP_NOT_PENDING = 24, /* zp_cancel, zp_stop: it does not wait (any more) */
+  ZP_TOO_MANY_SHARES = 25,
+  ZP_TOO_MANY_HOLDERS = 26, /* of one shared buffer */
+  ZP_STILL_SHARED = 27      /* zp_unshare: others have it, or a handle of it is out */
 };
 
 typedef struct zp_pool zp_pool;
@@ -90,8 +93,8 @@ typedef struct zp_stats_data {
   uint64_t contention_events;
   uint64_t ring_claims;
   uint64_t remote_gets;
-  uint64_t released; /* hand-offs begun */
-  uint64_t adopted;  /* hand-offs ended */
+  uint64_t released; /* hand-offs begun, buffers shared */
+  uint64_t adopted;  /* hand-offs ended, shared buffers taken back by their last holder */
   uint64_t double_puts;
   uint64_t stale_handles;
   uint64_t writes_after_put;   /* seen at the next get, with ZEROPOOL_DEBUG=poison */
@@ -178,6 +181,31 @@ uint32_t zp_type_tag(const char* name, uint32_t version);
 int zp_release_as(zp_buffer* buffer, uint32_t receiver, const zp_type* type, zp_handle* handle);
 /* ZP_WRONG_TYPE: the handle is of another tag or size, or of plain bytes; the right adopter can still have it. */
 int zp_adopt_as(zp_pool* pool, zp_handle handle, const zp_type* type, zp_buffer* buffer);
+
+/* A hold of a shared buffer: read-only, held by several processes at once; the last to put it gives the buffer back.
+ * Empty when data is NULL. Only data and size are for reading, the rest is the library's. */
+typedef struct zp_shared {
+  const void* data;
+  zp_pool* pool;
+  uint64_t word;
+  uint32_t slot;
+  uint32_t size;
+  uint32_t cell;
+  uint32_t hold;
+} zp_shared;
+/* Makes a held buffer a shared one, with one hold; the buffer is empty afterwards. On failure it is unchanged. */
+int zp_share(zp_buffer* buffer, zp_shared* shared);
+/* A handle that is good for so many zp_adopt_shared(), by whatever processes. All handles of one shared buffer are
+ * alike: what counts is how many adoptions they are good for together. */
+int zp_share_handle(const zp_shared* shared, uint32_t adoptions, zp_handle* handle);
+int zp_adopt_shared(zp_pool* pool, zp_handle handle, zp_shared* shared);
+/* Another hold of this process. */
+int zp_shared_copy(const zp_shared* shared, zp_shared* copy);
+/* The buffer itself again, to be written, if this is its only hold and no handle of it is out. On failure nothing is
+ * changed. */
+int zp_unshare(zp_shared* shared, zp_buffer* buffer);
+/* Gives the hold up and empties it. An empty one is fine. */
+int zp_shared_put(zp_shared* shared);
 
 /* A pin; empty when pool is NULL. The rest is the library's. */
 typedef struct zp_pin_token {

@@ -38,7 +38,8 @@ Try try_adopt(Attachment& attachment, const HandleParts& parts, const zp_type& t
   Access access(attachment);
   code = access.code();
   if (code != 0) return Try::kFailed;
-  if (!parts.is_handle || parts.pool_tag != attachment.pool_tag) {
+  if ((parts.kind != HandleKind::kBuffer && parts.kind != HandleKind::kShare) ||
+      parts.pool_tag != attachment.pool_tag) {
     code = stale(access, "this is not a handle of this pool");
     return Try::kFailed;
   }
@@ -48,6 +49,14 @@ Try try_adopt(Attachment& attachment, const HandleParts& parts, const zp_type& t
     return Try::kFailed;
   }
   const RingSetup& setup = attachment.rings[parts.ring];
+  if (parts.kind == HandleKind::kShare) {
+    const lib::Mark mark{setup.view.slots[parts.slot].mark.load(std::memory_order_relaxed)};
+    code = mark.state() == lib::SlotState::kShared && mark.generation() == parts.generation
+               ? fail(ErrorCode::invalid_argument,
+                      "this handle is of a shared buffer: adopt it with adopt_shared()")
+               : stale(access, "this handle is of a buffer that is shared no more");
+    return Try::kFailed;
+  }
   lib::TransitNote note;
   if (!lib::read_hand_off(setup.view.slots[parts.slot], parts.generation, note)) {
     code = stale(access, kStale);
@@ -92,17 +101,23 @@ Try try_adopt(Attachment& attachment, const HandleParts& parts, const zp_type& t
 
 zp_handle make_handle(const HandleParts& parts) noexcept {
   return zp_handle{{(parts.generation << 24) | (std::uint64_t{parts.ring} << 8) |
-                        (std::uint64_t{parts.type_high} << 1) | 1,
+                        (std::uint64_t{parts.type_high} << 1) |
+                        static_cast<std::uint64_t>(parts.kind),
                     (std::uint64_t{parts.pool_tag} << 32) | parts.slot}};
 }
 
 HandleParts read_handle(zp_handle handle) noexcept {
+  const auto low = static_cast<std::uint32_t>(handle.word[0] & 0xff);
+  const HandleKind kind = low % 2 == 1 ? HandleKind::kBuffer
+                          : low == static_cast<std::uint32_t>(HandleKind::kShare)
+                              ? HandleKind::kShare
+                              : HandleKind::kNone;
   return {handle.word[0] >> 24,
           static_cast<std::uint32_t>((handle.word[0] >> 8) & 0xffff),
           static_cast<std::uint32_t>(handle.word[1]),
           static_cast<std::uint32_t>(handle.word[1] >> 32),
-          (handle.word[0] & 1) == 1,
-          static_cast<std::uint32_t>((handle.word[0] >> 1) & 0x7f)};
+          kind,
+          kind == HandleKind::kBuffer ? low >> 1 : 0};
 }
 
 int adopt(Attachment& attachment, zp_handle handle, const zp_type& type,

@@ -12,15 +12,17 @@
 
 namespace zeropool::client {
 
-// A handle's parts: word[0] = {generation: 40, ring: 16, type tag: 7, 1: 1}, word[1] = {pool tag: 32, slot: 32}. The type
-// tag's other 14 bits are in the slot's note; plain bytes have tag 0, and no type has 0 in the note.
+// A handle's parts: word[0] = {generation: 40, ring: 16, kind: 8}, word[1] = {pool tag: 32, slot: 32}. kind: {type tag: 7,
+// 1: 1} of a buffer, 2 of a share. The type tag's other 14 bits are in the slot's note; plain bytes have tag 0, and no type
+// has 0 in the note.
+enum class HandleKind : std::uint32_t { kNone = 0, kBuffer = 1, kShare = 2 };
 struct HandleParts {
   std::uint64_t generation = 0;
   std::uint32_t ring = 0;
   std::uint32_t slot = 0;
   std::uint32_t pool_tag = 0;
-  bool is_handle = false;
-  std::uint32_t type_high = 0;  // bits 14 to 20 of the type tag
+  HandleKind kind = HandleKind::kNone;
+  std::uint32_t type_high = 0;  // bits 14 to 20 of a buffer's type tag
 };
 zp_handle make_handle(const HandleParts& parts) noexcept;
 HandleParts read_handle(zp_handle handle) noexcept;

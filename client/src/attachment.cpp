@@ -111,6 +111,7 @@ void drop_inherited(Attachment& attachment) noexcept {
   attachment.exited = CounterSums{};
   attachment.async_memory = lib::Mapping();
   attachment.async_holds.store(0, std::memory_order_relaxed);
+  attachment.share_holds.store(0, std::memory_order_relaxed);
 }
 
 void take_up(Attachment& attachment, Attached&& attached) noexcept {
@@ -186,7 +187,7 @@ std::int64_t held_slots(Attachment& attachment) noexcept {
     done.subtract(cache->taken_over);
     sums.add(done);
   }
-  return sums.held();
+  return sums.held() + attachment.share_holds.load(std::memory_order_acquire);
 }
 
 // Tells the daemon, which takes back what the caches hold; then lets go of the memory. Caller holds both locks.

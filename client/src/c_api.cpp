@@ -86,7 +86,7 @@ int release_tagged(zp_buffer* buffer, std::uint32_t receiver, std::uint32_t type
     }
     charge_of(attachment).remove(attachment.rings[ring].class_bytes);  // Q1
     count_up(access.ops().record(ring).released);
-    *handle = make_handle({generation, ring, buffer->slot, attachment.pool_tag, true,
+    *handle = make_handle({generation, ring, buffer->slot, attachment.pool_tag, HandleKind::kBuffer,
                            type_tag >> zeropool::lib::TransitNote::kTagBits});
     *buffer = zp_buffer{};
   }

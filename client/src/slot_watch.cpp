@@ -166,6 +166,15 @@ void SlotWatch::before_release(const Attachment& attachment, std::uint32_t numbe
   close(ring, slot, 0);
 }
 
+void SlotWatch::before_share(const Attachment& attachment, std::uint32_t number,
+                             std::uint32_t slot) noexcept {
+  if (number < ring_count_) end_hold(attachment, rings_[number], slot);
+}
+
+void SlotWatch::shared(std::uint32_t number, std::uint32_t slot, std::uint64_t bytes) noexcept {
+  if (number < ring_count_) checkers_.open(address(rings_[number], slot), bytes);
+}
+
 void SlotWatch::before_clearing(std::uint32_t number, std::uint32_t slot) noexcept {
   if (number >= ring_count_) return;
   Ring& ring = rings_[number];

@@ -51,6 +51,10 @@ class SlotWatch {
                   lib::Mark held) noexcept;
   void before_release(const Attachment& attachment, std::uint32_t ring,
                       std::uint32_t slot) noexcept;
+  // This process is about to share it; it has a hold of a shared one. What it still reads after its last hold is not
+  // found: another thread may have one again at any time.
+  void before_share(const Attachment& attachment, std::uint32_t ring, std::uint32_t slot) noexcept;
+  void shared(std::uint32_t ring, std::uint32_t slot, std::uint64_t bytes) noexcept;
   // This process owns the magazine that the free slot lies in, and writes zeros into the slot's memory in between.
   void before_clearing(std::uint32_t ring, std::uint32_t slot) noexcept;
   void after_clearing(std::uint32_t ring, std::uint32_t slot) noexcept;

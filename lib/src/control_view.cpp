@@ -91,6 +91,7 @@ ControlView::ControlView(void* segment) : base_(static_cast<std::byte*>(segment)
   orders_offset_ = h.orders_offset;
   order_hints_offset_ = h.order_hints_offset;
   clients_offset_ = h.clients_offset;
+  shares_offset_ = h.shares_offset;
   magazines_offset_ = h.magazines_offset;
   slots_offset_ = h.slots_offset;
 }
@@ -104,6 +105,7 @@ ControlView::ControlView(void* segment, const ControlPlan& plan)
       orders_offset_(plan.orders_offset),
       order_hints_offset_(plan.order_hints_offset),
       clients_offset_(plan.clients_offset),
+      shares_offset_(plan.shares_offset),
       magazines_offset_(plan.magazines_offset),
       slots_offset_(plan.slots_offset) {}
 

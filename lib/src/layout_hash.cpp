@@ -33,6 +33,7 @@ static_assert(offsetof(SharedOrderCell, wake) == 8);
 static_assert(offsetof(SharedOrderCell, items) == 128);
 static_assert(sizeof(SharedClientRecord) == 128);
 static_assert(sizeof(ShareCell<std::atomic>) == 256);
+static_assert(offsetof(SharedShareCell, holders) == 32);
 static_assert(sizeof(PinCell<std::atomic>) == 64);
 static_assert(offsetof(ControlHeader, class_count) == 88);
 static_assert(offsetof(ControlHeader, class_bytes_offset) == 144);
@@ -77,6 +78,8 @@ constexpr std::uint64_t kHash = [] {
                                     std::uint64_t{offsetof(ControlHeader, daemon_state)},
                                     std::uint64_t{offsetof(ControlHeader, holders)},
                                     std::uint64_t{offsetof(ControlHeader, pins_wanted)},
+                                    std::uint64_t{offsetof(ControlHeader, shares_wanted)},
+                                    std::uint64_t{ShareWord::kVersionShift},
                                     std::uint64_t{offsetof(RingDescriptor, cells_published)},
                                     std::uint64_t{offsetof(RingDescriptor, queue_until_ns)},
                                     RingHintsLayout::make(3, 8, 5).bytes,

@@ -62,6 +62,38 @@ inline Operation adopt() {
           .run = [](Victim& v) { v.held.push_back(v.pool.adopt(v.handle)); },
           .adopts = true};
 }
+inline Operation share() {
+  return {.prepare = [](Victim& v) { v.take(2); },
+          .run = [](Victim& v) { v.shared = std::move(v.held.back()).share(); }};
+}
+inline void take_and_share(Victim& v) {
+  v.take(2);
+  v.shared = std::move(v.held.back()).share();
+  expect(static_cast<bool>(v.shared), zp_last_error());
+  v.held.pop_back();
+}
+inline Operation put_last_hold() {
+  return {.prepare = take_and_share, .run = [](Victim& v) { v.shared.reset(); }};
+}
+inline Operation hand_share_on() {
+  return {.prepare = take_and_share,
+          .run = [](Victim& v) { v.handle = v.shared.handle(2); },
+          .leaves_in_transit = true};
+}
+inline Operation unshare() {
+  return {.prepare = take_and_share,
+          .run = [](Victim& v) { v.held.push_back(std::move(v.shared).to_buffer()); }};
+}
+inline Operation adopt_shared() {
+  return {.prepare = [](Victim& v) { v.take(1); },
+          .run = [](Victim& v) { v.shared = v.pool.adopt_shared(v.handle); },
+          .joins = true};
+}
+inline Operation adopt_shared_and_put() {
+  return {.prepare = [](Victim& v) { v.take(1); },
+          .run = [](Victim& v) { v.pool.adopt_shared(v.handle).reset(); },
+          .joins = true};
+}
 inline Operation get_batch() {
   return {.prepare = [](Victim& v) { v.take(kSceneMagazine - 2); },
           .run = [](Victim& v) { v.pool.get_batch(kSceneBytes, std::span(v.batch).first(5)); }};

@@ -24,11 +24,15 @@ struct TestFacts {
   bool known(std::uint32_t client) const { return client >= 1 && client <= 3; }
   bool in_service(std::uint32_t slot) const { return slot != absent && slot != in_quarantine; }
   bool quarantined(std::uint32_t slot) const { return slot == in_quarantine; }
+  bool shared(std::uint32_t slot, Mark mark) const {
+    return slot == shared_slot && mark.client() == 2;
+  }
   bool barrier() const { return has_barrier; }
   bool outlived(Withheld, std::uint32_t, std::uint64_t) const { return all_gone; }
 
   std::uint32_t absent = kNone;
   std::uint32_t in_quarantine = kNone;
+  std::uint32_t shared_slot = kNone;  // by cell 2
   bool has_barrier = true;
   bool all_gone = false;
 };
@@ -97,6 +101,7 @@ TEST_CASE("a whole ring is left as it is, whatever its slots do") {
   for (std::uint32_t slot = 0; slot < 9; ++slot) marks.push_back(ring.view.slots[slot].mark.load());
   TestFacts facts;
   facts.absent = 8;
+  facts.shared_slot = 6;
   const RingFindings findings = whole_pass(ring.view, facts);
   CHECK(findings.repairs() == 0);
   CHECK(findings.withheld == 0);
@@ -191,12 +196,32 @@ TEST_CASE("an entry whose slot somebody holds is dropped, and the holder keeps i
     ring.fill(1, {2, 3});
     const Mark held = Mark::make(9, state, 2);
     ring.view.slots[0].mark.store(held.word);
-    CHECK(whole_pass(ring.view).entries == 1);
+    TestFacts facts;
+    facts.shared_slot = 0;
+    CHECK(whole_pass(ring.view, facts).entries == 1);
     CHECK(Mark{ring.view.slots[0].mark.load()} == held);
     CHECK(ring.audit().clean());
     CHECK(ring.audit().free == 3);
-    CHECK(whole_pass(ring.view).repairs() == 0);
+    CHECK(whole_pass(ring.view, facts).repairs() == 0);
   }
+}
+
+TEST_CASE("a slot that is marked as shared by a cell that does not name it waits, and comes back") {
+  PlainRing ring({.cells = 4, .slots = 3});
+  ring.fill(0, {0, 1});
+  const Mark shared = Mark::make(9, SlotState::kShared, 2);
+  ring.view.slots[2].mark.store(shared.word);
+  TestFacts facts;
+  facts.shared_slot = 1;  // the cell names another
+  RingFindings findings = whole_pass(ring.view, facts);
+  CHECK(findings.withheld == 1);
+  CHECK(findings.repairs() == 0);
+  CHECK(Mark{ring.view.slots[2].mark.load()} == shared);
+  facts.all_gone = true;
+  findings = whole_pass(ring.view, facts);
+  CHECK(findings.lost == 1);
+  CHECK(ring.audit().clean());
+  CHECK(ring.audit().free == 3);
 }
 
 TEST_CASE(

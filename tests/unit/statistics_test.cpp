@@ -72,7 +72,8 @@ class Segment {
 };
 
 std::uint64_t sum_of_states(const RingStatistics& ring) {
-  return ring.free + ring.cold + ring.cached + ring.held + ring.in_transit + ring.quarantined;
+  return ring.free + ring.cold + ring.cached + ring.held + ring.in_transit + ring.shared +
+         ring.quarantined;
 }
 
 }  // namespace
@@ -155,17 +156,19 @@ TEST_CASE("states follow from the counters") {
   ring.released = 12;
   ring.adopted = 9;
   ring.cached = 20;
-  settle_states(ring, {.published = 203,
+  settle_states(ring, {.published = 204,
                        .quarantined = 3,
+                       .shared = 1,
                        .cold = 40,
                        .reclaimed_held = 5,
                        .reclaimed_in_transit = 1});
   CHECK(ring.quarantined == 3);
   CHECK(ring.held == 100 + 9 - 70 - 12 - 5);
-  CHECK(ring.in_transit == 2);
+  CHECK(ring.shared == 1);
+  CHECK(ring.in_transit == 1);
   CHECK(ring.cached == 20);
   CHECK(ring.cold == 40);
-  CHECK(ring.free == 200 - 22 - 2 - 20 - 40);
+  CHECK(ring.free == 200 - 22 - 1 - 20 - 40);
 }
 
 TEST_CASE("states sum to what is published, whatever the counters say") {

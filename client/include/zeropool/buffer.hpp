@@ -14,6 +14,7 @@
 #include <zeropool/detail/pool_state.hpp>
 #include <zeropool/error.hpp>
 #include <zeropool/handle.hpp>
+#include <zeropool/shared_buffer.hpp>
 
 namespace zeropool {
 inline namespace v1 {
@@ -92,6 +93,19 @@ class Buffer {
     size_ = 0;
     return handle;
   }
+  // Makes it read-only, to be held by several processes at once. An empty SharedBuffer, and an unchanged Buffer, if it
+  // cannot be.
+  SharedBuffer share() && noexcept {
+    SharedBuffer shared;
+    zp_buffer raw = view();
+    shared.code_ = static_cast<ErrorCode>(zp_share(&raw, &shared.raw_));
+    if (!shared) return shared;
+    data_ = nullptr;
+    pool_ = nullptr;
+    word_ = 0;
+    size_ = 0;
+    return shared;
+  }
   // Why it is empty; ok when it is not, or was default-made or moved from.
   ErrorCode error_code() const noexcept {
     return data_ != nullptr ? ErrorCode::ok : static_cast<ErrorCode>(word_);
@@ -130,6 +144,7 @@ class Buffer {
  private:
   friend class Pool;
   friend class AsyncGet;
+  friend class SharedBuffer;
   Buffer(std::byte* data, zp_pool* pool, std::uint64_t word, std::uint32_t slot,
          std::uint32_t size) noexcept
       : data_(data), pool_(pool), word_(word), slot_(slot), size_(size) {}
@@ -162,6 +177,12 @@ class Buffer {
 };
 
 static_assert(sizeof(Buffer) == 32);
+
+inline Buffer SharedBuffer::to_buffer() && noexcept {
+  zp_buffer raw{};
+  const int code = zp_unshare(&raw_, &raw);
+  return code == 0 ? Buffer::from_c(raw) : Buffer::failed(static_cast<std::uint64_t>(code));
+}
 
 }  // namespace v1
 }  // namespace zeropool

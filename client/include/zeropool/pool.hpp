@@ -15,6 +15,7 @@
 
 #include <zeropool/buffer.hpp>
 #include <zeropool/pin.hpp>
+#include <zeropool/shared_buffer.hpp>
 #include <zeropool/stats.hpp>
 
 namespace zeropool {
@@ -168,6 +169,14 @@ class Pool {
     zp_buffer raw{};
     const int code = zp_adopt(pool_, handle.raw, &raw);
     return code == 0 ? Buffer::from_c(raw) : Buffer::failed(static_cast<std::uint64_t>(code));
+  }
+
+  // A hold of the shared buffer that a handle names. Empty and stale_handle if its adoptions are used up, or it expired;
+  // too_many_holders where 28 processes have it: then the handle stays good.
+  SharedBuffer adopt_shared(Handle handle) noexcept {
+    SharedBuffer shared;
+    shared.code_ = static_cast<ErrorCode>(zp_adopt_shared(pool_, handle.raw, &shared.raw_));
+    return shared;
   }
 
   // Keeps the pages of a held buffer where they are, for I/O that is told their addresses in advance (io_uring's

@@ -8,6 +8,7 @@
 #include <zeropool/object_pool.hpp>
 #include <zeropool/pin.hpp>
 #include <zeropool/pool.hpp>
+#include <zeropool/shared_buffer.hpp>
 #include <zeropool/stats.hpp>
 #include <zeropool/type_tag.hpp>
 #include <zeropool/typed_pool.hpp>

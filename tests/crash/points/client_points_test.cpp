@@ -156,6 +156,15 @@ TEST_CASE("hand-offs killed before every store come back, or are adopted once") 
   sweep(operations::adopt(), 3);
 }
 
+TEST_CASE("shared buffers killed before every store come back once, from whatever share is left") {
+  sweep(operations::share(), 10);
+  sweep(operations::put_last_hold(), 8);
+  sweep(operations::hand_share_on(), 1);
+  sweep(operations::unshare(), 5);
+  sweep(operations::adopt_shared(), 2);
+  sweep(operations::adopt_shared_and_put(), 8);
+}
+
 TEST_CASE("an order killed before every store leaves no cell and no grant behind") {
   // The survivor has all; what it gives back is granted.
   sweep({.prepare = take_the_rest,

@@ -51,8 +51,25 @@ void await_queue_words(const SegmentView& segment, const std::string& where) {
   }
 }
 
+// Its holds of shares, and what a daemon was about to end, become the dead's by mark.
+void end_shares_by_the_words(const SegmentView& segment, std::uint32_t client) {
+  const std::uint32_t cells = segment.control().header().shares_published.load();
+  for (std::uint32_t n = 0; n < cells; ++n)
+    lib::disown_share(segment.control().share(n), client, false);
+  for (std::uint32_t n = 0; n < cells; ++n) {
+    lib::SharedShareCell& cell = segment.control().share(n);
+    if (!lib::daemon_ends(cell)) continue;
+    const lib::SharedSlot name = lib::named_by(cell);
+    lib::Mark taken;
+    lib::take_shared(segment.ring(name.ring).slots[name.slot].mark, name.mark(n),
+                     lib::SlotState::kHeld, client, taken);
+    lib::free_share(cell, lib::kDaemonClient);
+  }
+}
+
 // What a daemon that takes over does with the slots of a dead client, and with what the dead daemon had claimed.
 void reclaim_by_the_words(const SegmentView& segment, std::uint32_t client) {
+  if (client != 0) end_shares_by_the_words(segment, client);
   for (std::uint32_t r = 0; r < segment.control().header().ring_count; ++r) {
     // No extent is being withdrawn any more: its slots may be claimed again.
     segment.control().descriptor(r).drain_end.store(0);

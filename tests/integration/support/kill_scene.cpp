@@ -62,6 +62,9 @@ KillScene::KillScene(const Operation& operation, Worker worker)
   survivor_.pool().put_batch(two);
   const std::array<std::size_t, 2> sizes = {kSceneBytes, kSceneBytes};
   survivor_.pool().get_batch(sizes);
+  SharedBuffer shared = std::move(back).share();
+  shared = survivor_.pool().adopt_shared(shared.handle());
+  back = std::move(shared).to_buffer();
   segment_.emplace();
   if (worker == Worker::kOne) start_worker();
 }
@@ -114,7 +117,8 @@ std::string KillScene::text() const {
   const lib::AuditReport sum = segment_->audit();
   return std::to_string(sum.slots) + " slots: " + std::to_string(sum.free) + " free, " +
          std::to_string(sum.cached) + " cached, " + std::to_string(sum.held) + " held, " +
-         std::to_string(sum.in_transit) + " in transit, " + std::to_string(sum.daemon) +
+         std::to_string(sum.in_transit) + " in transit, " +
+         std::to_string(sum.shared) + " shared, " + std::to_string(sum.daemon) +
          " the daemon's, " + std::to_string(sum.lost) + " lost, " + std::to_string(sum.doubled) +
          " doubled, " + std::to_string(sum.broken) + " broken";
 }
@@ -129,6 +133,10 @@ void KillScene::set_up() {
   if (operation_.adopts) {
     Buffer buffer = survivor_.pool().get(kSceneBytes);
     shared_->handle = std::move(buffer).release();
+  }
+  if (operation_.joins) {  // only the handle keeps it
+    const SharedBuffer shared = survivor_.pool().get(kSceneBytes).share();
+    shared_->handle = shared.handle();
   }
   worked_before_ = shared_->worked.load();
   shared_->pause.store(0);
@@ -197,13 +205,15 @@ void KillScene::check_dead(const std::string& where) {
   pause_worker();
   if (!first_) first_ = survivor_.pool().get(kSceneBytes);
   if (operation_.adopts) survivor_.keep(survivor_.pool().adopt(shared_->handle));
+  if (operation_.joins) survivor_.pool().adopt_shared(shared_->handle).reset();
   const std::size_t all = survivor_.take_all() + 1;  // and the first
   const lib::AuditReport after = segment_->audit();
   if (!after.clean()) find(where, "the audit after the reclaim is not clean");
   if (after.free != 0) find(where, "the survivor could not get what is free");
-  if (all + after.cached != after.slots - after.daemon - after.in_transit)
+  if (all + after.cached != after.slots - after.daemon - after.in_transit - after.shared)
     find(where, "the survivor got " + std::to_string(all));
-  if (after.in_transit > 0 && !operation_.leaves_in_transit) find(where, "something is in transit");
+  if (after.in_transit + after.shared > 0 && !operation_.leaves_in_transit)
+    find(where, "something is in transit, or shared");
   if (after.held != all) find(where, "somebody else holds something");
   if (!survivor_.intact() || shared_->broken.load() != 0) find(where, "a slot in two hands");
   survivor_.put_all();
@@ -229,7 +239,7 @@ void KillScene::check_end() {
   survivor_.put_all();
   const bool quiet = eventually([&] {
     const lib::AuditReport sum = segment_->audit();
-    return sum.clean() && sum.in_transit == 0 && sum.held == 0;
+    return sum.clean() && sum.in_transit == 0 && sum.shared == 0 && sum.held == 0;
   });
   if (!quiet) find("at the end", "something is still out");
 }

@@ -32,6 +32,7 @@ struct Victim {
   std::vector<Buffer> held;
   std::array<Buffer, kSceneBystanders> bystanders;
   std::array<Buffer, kSceneMagazine> batch;
+  SharedBuffer shared;
   Handle handle;
   std::function<Pool()> open;
 
@@ -51,6 +52,7 @@ struct Operation {
   std::function<void(Victim&)> run;
   bool leaves_in_transit = false;  // a slot of it may be on its way until the lease is over
   bool adopts = false;             // it is given a handle
+  bool joins = false;              // it is given a handle of a shared buffer
   bool attaches = false;           // the victim comes without a pool
   bool reclaims =
       false;  // it gives back all that names it, as the daemon would: its bystanders, too

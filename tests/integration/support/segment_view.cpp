@@ -91,6 +91,15 @@ std::size_t SegmentView::words_of(std::uint32_t client) const {
     const lib::OrderWord word{control_.order(n).word.load()};
     if (word.state() != lib::OrderState::kFree && word.client() == client) ++count;
   }
+  const std::uint32_t shares = std::min(header.shares_published.load(), header.share_capacity);
+  for (std::uint32_t n = 0; n < shares; ++n) {
+    const lib::SharedShareCell& cell = control_.share(n);
+    if (lib::ShareWord{cell.state.load()}.client() == client) ++count;
+    for (const auto& holder : cell.holders) {
+      const lib::HoldWord hold{holder.load()};
+      if (hold.word != 0 && hold.client() == client) ++count;
+    }
+  }
   for (std::uint32_t n = 0; n < header.client_capacity; ++n) {
     if (names(control_.client(n).owner.load(), client)) ++count;
   }

@@ -25,7 +25,7 @@ class SegmentView {
   std::size_t magazines_of(std::uint32_t client) const;
   // Client records in use.
   std::size_t clients() const;
-  // Words that name the client: magazines, thread records, order cells, its record, marks of held slots outside
+  // Words that name the client: magazines, thread records, order cells, share cells, its record, marks of held slots outside
   // magazines. A slot in transit may outlive its releaser and is not counted.
   std::size_t words_of(std::uint32_t client) const;
 

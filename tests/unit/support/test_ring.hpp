@@ -103,8 +103,8 @@ class TestRing {
     expect(report.doubled == 0, "a slot is doubled");
     expect(report.broken == 0, "an entry is broken");
     expect(report.orphaned == 0, "a slot is orphaned");
-    expect(report.free + report.cached + report.held + report.in_transit + report.quarantined +
-                   report.daemon ==
+    expect(report.free + report.cached + report.held + report.in_transit + report.shared +
+                   report.quarantined + report.daemon ==
                view.slot_capacity,
            "the sum over all places is not the number of slots");
     std::uint64_t held = 0;

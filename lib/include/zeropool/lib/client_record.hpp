@@ -1,5 +1,5 @@
 #pragma once
-// What everybody in a pool may know of a client, and the cells of shares and pins.
+// What everybody in a pool may know of a client, and the cells of pins.
 //
 // Thread safety: identity is written by the daemon before it answers the attach; charges by the client's
 // threads. The daemon's own truth about a client is in its ledger.
@@ -53,18 +53,6 @@ bool note_answer(ClientRecord<Atom>& client, std::uint32_t cell, std::uint32_t c
   return client.answered[bit / 64].fetch_or(std::uint64_t{1} << (bit % 64),
                                             std::memory_order_acq_rel) == 0;  // H1
 }
-
-// A slot with several readers: each hold is a word of its own, so that each can be reclaimed.
-inline constexpr std::uint32_t kShareHolders = 28;
-template <template <typename> class Atom>
-struct alignas(256) ShareCell {
-  Atom<std::uint64_t> owner;  // OwnerWord of the client that shares; 0: free
-  Atom<std::uint64_t> slot;   // {generation: 40, unused: 24}
-  Atom<std::uint32_t> ring;
-  Atom<std::uint32_t> number;
-  Atom<std::uint64_t> note;                    // TransitNote: size and type tag
-  Atom<std::uint64_t> holders[kShareHolders];  // {client: 20, epoch: 8, holds: 32}
-};
 
 // Pages that must not move or be released while the client lives.
 template <template <typename> class Atom>

@@ -99,6 +99,7 @@ struct alignas(kSmallPage) ControlHeader {
   std::atomic<std::uint32_t> orders_wanted;
   std::atomic<std::uint32_t> rings_low;  // some ring's `low` is raised
   std::atomic<std::uint32_t> pins_wanted;
+  std::atomic<std::uint32_t> shares_wanted;
 
   // Who holds most.
   alignas(kCacheLine) std::atomic<std::uint32_t> holders_version;

@@ -13,6 +13,7 @@
 #include <zeropool/lib/client_record.hpp>
 #include <zeropool/lib/control_header.hpp>
 #include <zeropool/lib/order_cell.hpp>
+#include <zeropool/lib/share_cell.hpp>
 #include <zeropool/lib/thread_record.hpp>
 
 namespace zeropool::inline v1::lib {
@@ -23,6 +24,7 @@ using SharedThreadRecord = ThreadRecord<std::atomic>;
 using SharedRingRecord = RingRecord<std::atomic>;
 using SharedOrderCell = OrderCell<std::atomic>;
 using SharedClientRecord = ClientRecord<std::atomic>;
+using SharedShareCell = ShareCell<std::atomic>;
 using SharedRingView = RingView<std::atomic>;
 using SharedBatchRing = BatchRing<std::atomic>;
 
@@ -61,6 +63,9 @@ class ControlView {
   SharedClientRecord& client(std::uint32_t number) const noexcept {
     return reinterpret_cast<SharedClientRecord*>(base_ + clients_offset_)[number];
   }
+  SharedShareCell& share(std::uint32_t number) const noexcept {
+    return reinterpret_cast<SharedShareCell*>(base_ + shares_offset_)[number];
+  }
   SharedMagazine& magazine(std::uint32_t pool_wide_number) const noexcept {
     return reinterpret_cast<SharedMagazine*>(base_ + magazines_offset_)[pool_wide_number];
   }
@@ -82,6 +87,7 @@ class ControlView {
   std::uint64_t orders_offset_ = 0;
   std::uint64_t order_hints_offset_ = 0;
   std::uint64_t clients_offset_ = 0;
+  std::uint64_t shares_offset_ = 0;
   std::uint64_t magazines_offset_ = 0;
   std::uint64_t slots_offset_ = 0;
 };

@@ -32,6 +32,9 @@ enum class ErrorCode : std::uint32_t {
   pending = 22,      // an async get that waits: it ends in zp_poll()
   cancelled = 23,    // by its stop, or its pool was closed
   not_pending = 24,  // an async get that does not wait (any more)
+  too_many_shares = 25,
+  too_many_holders = 26,
+  still_shared = 27,
 };
 
 // snake_case name, as in messages and metrics.
@@ -62,6 +65,9 @@ constexpr const char* error_name(ErrorCode code) noexcept {
     case ErrorCode::pending: return "pending";
     case ErrorCode::cancelled: return "cancelled";
     case ErrorCode::not_pending: return "not_pending";
+    case ErrorCode::too_many_shares: return "too_many_shares";
+    case ErrorCode::too_many_holders: return "too_many_holders";
+    case ErrorCode::still_shared: return "still_shared";
   }
   return "unknown";
 }

@@ -5,7 +5,7 @@
 // more, for those slots alone, then (4) the verdict.
 //
 // Thread safety: the daemon's one thread; clients go on. Facts are the daemon's own (what it knows without shared
-// memory): known(client), in_service(slot), quarantined(slot), barrier(), outlived(kind, index, word).
+// memory): known(client), in_service(slot), quarantined(slot), shared(slot, mark), barrier(), outlived(kind, index, word).
 // Invariants (what is concluded, and why no word that honest clients write can lead to it):
 //   G1  A count, an entry or an entry's mark is judged only in a magazine that the daemon has claimed by CAS from 0.
 //       There C1 to C3 hold: count within bounds, entries distinct, in service, Free; A1 has made them visible.
@@ -153,11 +153,11 @@ class RingAudit {
     return !client || !facts.known(owner.client());
   }
   // Of a slot in service: neither in the ring nor with anybody, whatever it says.
-  static bool names_nobody(Mark mark, Facts& facts) {
+  static bool names_nobody(std::uint32_t slot, Mark mark, Facts& facts) {
     switch (mark.state()) {
       case SlotState::kHeld:
       case SlotState::kInTransit: return !facts.known(mark.client());
-      case SlotState::kShared:
+      case SlotState::kShared: return !facts.shared(slot, mark);  // share_cell.hpp, R6
       case SlotState::kQuarantined: return false;
       default: return !mark.is_free();
     }
@@ -256,7 +256,7 @@ class RingAudit {
       Atom<std::uint64_t>& word = look.view.slots[slot].mark;
       Mark mark{word.load(kPlain)};
       if (mark.is_free()) continue;
-      if (!names_nobody(mark, look.facts)) {
+      if (!names_nobody(slot, mark, look.facts)) {
         bad |= std::uint64_t{1} << i;  // its holder keeps it
       } else if (word.compare_exchange_strong(mark.word, mark.next(SlotState::kFree, 0).word,
                                               kPlain, kPlain)) {
@@ -318,7 +318,7 @@ class RingAudit {
       return;
     }
     if (bit(slot)) return;  // in a magazine; what its mark says is judged there
-    if (!mark.is_free() && !names_nobody(mark, look.facts)) return;
+    if (!mark.is_free() && !names_nobody(slot, mark, look.facts)) return;
     if (suspects_.size() >= kMostSuspects) {
       if (next_first_slot_ == 0) next_first_slot_ = slot;
       return;
