@@ -1,5 +1,6 @@
 // Objects that are costly to make, used again and again by several threads. Needs a running zeropoold.
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <memory_resource>
@@ -16,11 +17,12 @@ namespace {
 class Checksum {
  public:
   using allocator_type = std::pmr::polymorphic_allocator<std::byte>;
-  explicit Checksum(const allocator_type& allocator) : table_(16 * 1024, allocator) {
+  static constexpr std::size_t kTable = 16'384;
+  explicit Checksum(const allocator_type& allocator) : table_(kTable, allocator) {
     std::iota(table_.begin(), table_.end(), 1U);
   }
   void add(std::string_view text) {
-    for (const char c : text) sum_ += table_[static_cast<unsigned char>(c) * 61U];
+    for (const char c : text) sum_ += table_[std::size_t{static_cast<unsigned char>(c)} * 61];
   }
   std::uint64_t sum() const { return sum_; }
   void clear() noexcept { sum_ = 0; }  // called when it goes back
@@ -42,6 +44,7 @@ int main() {
   zeropool::ObjectPool<Checksum> sums{*pool, zeropool::ObjectPoolOptions{.max_objects = 4}};
 
   std::vector<std::thread> threads;
+  threads.reserve(8);
   for (int t = 0; t < 8; ++t) {
     threads.emplace_back([&sums] {
       for (int i = 0; i < 1000; ++i) {

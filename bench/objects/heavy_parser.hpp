@@ -16,7 +16,7 @@ namespace zeropool_objects {
 class HeavyParser {
  public:
   using allocator_type = std::pmr::polymorphic_allocator<std::byte>;
-  static constexpr std::size_t kTable = 16 * 1024;  // of 4 bytes
+  static constexpr std::size_t kTable = 16'384;  // of 4 bytes
 
   HeavyParser() : HeavyParser(allocator_type()) {}
   explicit HeavyParser(const allocator_type& allocator)
@@ -28,7 +28,8 @@ class HeavyParser {
   std::uint32_t parse(std::string_view text) {
     text_ = text;
     std::uint32_t sum = 0;
-    for (const char c : text_) sum += table_[static_cast<unsigned char>(c) * 61U % kTable];
+    for (const char c : text_)
+      sum += table_[std::size_t{static_cast<unsigned char>(c)} * 61 % kTable];
     return sum;
   }
   void clear() noexcept { text_.clear(); }
