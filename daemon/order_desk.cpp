@@ -300,7 +300,7 @@ bool OrderDesk::hand_over(const Order& order, OrderClaim& claim) {
     ++pool_.counters.repairs;
     return false;
   }
-  quota_.grant(*client, claim.bytes());  // Q1
+  quota_.grant(*client, claim.bytes());                // Q1
   if (!lib::grant_order(shared, order.word, first)) {  // grant 2: COMMIT
     claim.give_back();
     quota_.taken_back(*client, claim.bytes());

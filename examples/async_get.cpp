@@ -46,7 +46,8 @@ struct NextTurn {
 };
 
 Detached serve(zeropool::Pool pool, int number, Progress& progress) {
-  zeropool::Buffer buffer = co_await pool.async_get(64 * 1024, {.timeout = std::chrono::seconds(30)});
+  zeropool::Buffer buffer =
+      co_await pool.async_get(64 * 1024, {.timeout = std::chrono::seconds(30)});
   if (!buffer) {
     std::fprintf(stderr, "request %d: %s\n", number, buffer.error().sentence.c_str());
     ++progress.failed;

@@ -54,7 +54,9 @@ bool Suspended::add(AsyncOp& op, std::int64_t now_ns) noexcept {
   }
   if (desk_->queue.empty()) {
     desk_->look_at_ns = now_ns + wait_slice_ns(attachment_.header());
-    look(false, now_ns);  // hints about those before, that nobody polled for: they would keep the daemon from waking us
+    look(
+        false,
+        now_ns);  // hints about those before, that nobody polled for: they would keep the daemon from waking us
   }
   desk_->queue.add(op);
   attachment_.async_holds.fetch_add(1, std::memory_order_relaxed);
@@ -67,8 +69,7 @@ bool Suspended::add(AsyncOp& op, std::int64_t now_ns) noexcept {
 std::uint32_t Suspended::cell_bound() const noexcept {
   const lib::ControlHeader& header = attachment_.header();
   const std::uint32_t capacity = attachment_.order_capacity;
-  return std::min(header.orders_published.load(std::memory_order_acquire),
-                  capacity - capacity / 4);
+  return std::min(header.orders_published.load(std::memory_order_acquire), capacity - capacity / 4);
 }
 
 bool Suspended::look(bool everywhere, std::int64_t now_ns) noexcept {
@@ -203,10 +204,9 @@ void Suspended::post(std::int64_t now_ns) noexcept {
   }
   if (missing) {
     header.orders_wanted.store(1, std::memory_order_relaxed);
-    desk_->retry_pause_ns =
-        posted || desk_->retry_pause_ns == 0
-            ? kFirstRetryNs
-            : std::min(desk_->retry_pause_ns * 2, kMostRetryNs);
+    desk_->retry_pause_ns = posted || desk_->retry_pause_ns == 0
+                                ? kFirstRetryNs
+                                : std::min(desk_->retry_pause_ns * 2, kMostRetryNs);
     desk_->retry_at_ns = now_ns + desk_->retry_pause_ns;
   } else {
     desk_->retry_at_ns = desk_->retry_pause_ns = 0;
@@ -263,8 +263,7 @@ Ended Suspended::deliver(std::int64_t now_ns) noexcept {
         count_failure(access, ring, static_cast<ErrorCode>(code));
       } else if (take_though_refused(attachment_, access, op->lane, {op->arena, op->only != 0},
                                      code, taken)) {
-        *op->buffers =
-            make_buffer(attachment_, taken.ring, taken.slot, taken.mark, op->one_size);
+        *op->buffers = make_buffer(attachment_, taken.ring, taken.slot, taken.mark, op->one_size);
         code = 0;
       }
     }

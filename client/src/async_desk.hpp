@@ -33,14 +33,14 @@ namespace zeropool::client {
 struct AsyncDesk {
   std::uint64_t serial;  // 0: wiped
   AsyncQueue queue;
-  std::uint32_t cursor;           // where the next free cell may be
-  std::int64_t timer_at_ns;       // what the timer is set to; 0: it is off
-  std::int64_t look_at_ns;        // when to look at all cells
-  std::int64_t retry_at_ns;       // when to look for cells again; 0: none are missing
-  std::int64_t retry_pause_ns;    // grows with each look in vain
+  std::uint32_t cursor;         // where the next free cell may be
+  std::int64_t timer_at_ns;     // what the timer is set to; 0: it is off
+  std::int64_t look_at_ns;      // when to look at all cells
+  std::int64_t retry_at_ns;     // when to look for cells again; 0: none are missing
+  std::int64_t retry_pause_ns;  // grows with each look in vain
   // Why the daemon has granted nothing of a class, as far as it has last said; ok: it has.
   ErrorCode why_nothing[lib::kMaxClasses];
-  AsyncOp** cells;                // D1: as many as the pool has; behind this, in the same memory
+  AsyncOp** cells;  // D1: as many as the pool has; behind this, in the same memory
 };
 
 // An op that leaves: what its `done` is to be told.
@@ -70,9 +70,7 @@ class Suspended {
   bool add(AsyncOp& op, std::int64_t now_ns) noexcept;
 
   // Whether it is time to look at all.
-  bool look_due(std::int64_t now_ns) const noexcept {
-    return any() && now_ns >= desk_->look_at_ns;
-  }
+  bool look_due(std::int64_t now_ns) const noexcept { return any() && now_ns >= desk_->look_at_ns; }
   // What the daemon has hinted at; all, with `everywhere`. False: it has hinted at nothing.
   bool look(bool everywhere, std::int64_t now_ns) noexcept;
   // Ends those whose time is up.

@@ -258,8 +258,9 @@ int zp_event_fd(zp_pool* pool) {
     const int error = errno;
     fail(ErrorCode::system,
          error == EBADF
-             ? std::string("this program has closed its connection to zeropoold itself "
-                           "(closefrom?), and its event descriptor with it: open the pool after that")
+             ? std::string(
+                   "this program has closed its connection to zeropoold itself "
+                   "(closefrom?), and its event descriptor with it: open the pool after that")
              : std::string("no event descriptor: ") + std::strerror(error) +
                    "; is the limit of open files (ulimit -n) reached?");
   }

@@ -43,7 +43,7 @@ struct AsyncOp {
   std::size_t one_size;  // what `bytes` points at where one buffer is wanted
   std::uint32_t lane;    // a class that it wants
   std::uint32_t arena;
-  std::int32_t code;      // of kEnded
+  std::int32_t code;       // of kEnded
   std::uint32_t only : 1;  // no other arena will do
   std::uint32_t batch : 1;
 
@@ -71,9 +71,7 @@ static_assert(std::is_trivial_v<AsyncOp>);
 static_assert(sizeof(AsyncOp) <= sizeof(zp_async_get::word));
 static_assert(alignof(AsyncOp) <= alignof(std::uint64_t));
 
-inline AsyncOp& op_of(zp_async_get* get) noexcept {
-  return *reinterpret_cast<AsyncOp*>(get->word);
-}
+inline AsyncOp& op_of(zp_async_get* get) noexcept { return *reinterpret_cast<AsyncOp*>(get->word); }
 inline zp_async_get* get_of(AsyncOp& op) noexcept {
   return reinterpret_cast<zp_async_get*>(reinterpret_cast<std::byte*>(&op) -
                                          offsetof(zp_async_get, word));

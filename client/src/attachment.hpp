@@ -94,7 +94,7 @@ struct Attachment : zeropool::v1::detail::PoolState {
       0};  // the header's, of the daemon that we are connected to
   std::atomic<std::uint64_t> gone_after_starts{0};  // the header's when daemon_gone_ns was set
   std::atomic<bool> reconnecting{false};            // a thread is about it
-  std::atomic<std::uint32_t> async_holds{0};        // async gets that wait, and polls under way (A3)
+  std::atomic<std::uint32_t> async_holds{0};  // async gets that wait, and polls under way (A3)
 
   // Under guard->async_lock.
   lib::Mapping async_memory;  // an AsyncDesk, wiped by fork

@@ -64,7 +64,8 @@ int Descriptors::open_events() noexcept {
   lib::UniqueFd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
   lib::UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
   if (!timer || !epoll) return -1;
-  for (const auto& [fd, which] : {std::pair(files_[kWake].fd, kWake), std::pair(timer.get(), kTimer)}) {
+  for (const auto& [fd, which] :
+       {std::pair(files_[kWake].fd, kWake), std::pair(timer.get(), kTimer)}) {
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.u32 = which;

@@ -132,8 +132,8 @@ AtHand take_at_hand(Attachment& attachment, std::uint32_t cls, std::uint32_t nod
     refused = over_quota ? ErrorCode::quota_exceeded : ErrorCode::would_wait;
     count_failure(access, ring, refused);
   }
-  code = refused == ErrorCode::quota_exceeded ? refuse_over_quota(attachment)
-                                              : would_wait(attachment);
+  code =
+      refused == ErrorCode::quota_exceeded ? refuse_over_quota(attachment) : would_wait(attachment);
   return AtHand::kFailed;
 }
 
@@ -158,8 +158,8 @@ int get_one(Attachment& attachment, std::size_t bytes, std::int64_t timeout_ns, 
     wants.count[cls] = 1;
     Wish wish;
     int code = 0;
-    switch (take_at_hand(attachment, cls, node, timeout_ns == detail::kNeverWait, wish, taken,
-                         code)) {
+    switch (
+        take_at_hand(attachment, cls, node, timeout_ns == detail::kNeverWait, wish, taken, code)) {
       case AtHand::kTaken: return 0;
       case AtHand::kFailed: return code;
       case AtHand::kNothing: break;

@@ -231,8 +231,7 @@ int Order::wait(std::int64_t deadline_ns) noexcept {
       ring_if_asleep(attachment_);  // gets may stand behind this order
       return why_not(refusal == ErrorCode::ok ? ErrorCode::timed_out : refusal);
     }
-    futex_wait(cell.wake, wake,
-               std::min(deadline_ns - now, wait_slice_ns(attachment_.header())));
+    futex_wait(cell.wake, wake, std::min(deadline_ns - now, wait_slice_ns(attachment_.header())));
   }
 }
 
@@ -260,8 +259,6 @@ bool Order::next_granted(CacheOps& ops, std::uint32_t& link, std::uint32_t& ring
   return false;
 }
 
-void Order::end() noexcept {
-  lib::end_order(attachment_.view.order(number_), word_);
-}
+void Order::end() noexcept { lib::end_order(attachment_.view.order(number_), word_); }
 
 }  // namespace zeropool::client

@@ -50,9 +50,7 @@ class Order {
   ErrorCode reason() const noexcept {
     return lib::reason_of(attachment_.view.order(number_), word_);
   }
-  bool withdraw() noexcept {
-    return lib::withdraw_order(attachment_.view.order(number_), word_);
-  }
+  bool withdraw() noexcept { return lib::withdraw_order(attachment_.view.order(number_), word_); }
   // Of an order that was refused.
   void end() noexcept;
   std::uint32_t number() const noexcept { return number_; }

@@ -91,7 +91,8 @@ struct Scene {
 
 }  // namespace
 
-TEST_CASE("a daemon that is killed with ten thousand suspended is followed by one that grants them all") {
+TEST_CASE(
+    "a daemon that is killed with ten thousand suspended is followed by one that grants them all") {
   Scene scene;
   Counts counts;
   std::vector<Task> tasks = suspend(scene.pool(), 10'000, counts);
@@ -101,7 +102,8 @@ TEST_CASE("a daemon that is killed with ten thousand suspended is followed by on
   scene.daemon.kill9();
   scene.survivor.put(2);
   scene.daemon.start_again();
-  CHECK(pump(scene.pool(), [&] { return counts.ended() == 10'000; }, 120s));
+  CHECK(pump(
+      scene.pool(), [&] { return counts.ended() == 10'000; }, 120s));
   CHECK(counts.got == 10'000);
   for (const Task& task : tasks) REQUIRE(task.done());
   tasks.clear();
@@ -114,7 +116,8 @@ TEST_CASE("without a daemon those who wait are told so after the grace, all of t
   std::vector<Task> tasks = suspend(scene.pool(), 10'000, counts);
   REQUIRE(eventually([&] { return waiting(scene.daemon) > 1000; }, 30s));
   scene.daemon.kill9();
-  CHECK(pump(scene.pool(), [&] { return counts.ended() == 10'000; }, 60s));
+  CHECK(pump(
+      scene.pool(), [&] { return counts.ended() == 10'000; }, 60s));
   CHECK(counts.no_daemon == 10'000);
   // And at once who comes later.
   Counts late;
@@ -125,7 +128,8 @@ TEST_CASE("without a daemon those who wait are told so after the grace, all of t
   scene.check_nothing_left();
 }
 
-TEST_CASE("a client that is killed with thousands suspended leaves nothing, whatever was granted to it") {
+TEST_CASE(
+    "a client that is killed with thousands suspended leaves nothing, whatever was granted to it") {
   Scene scene;
   ChildProcess child([&](Link& parent) {
     auto pool = scene.daemon.open();
@@ -159,7 +163,9 @@ TEST_CASE("a forked child has none of its parent's gets, and others of its own")
     expect(scene.pool().event_fd() >= 0, "it has a descriptor");
     for (std::size_t i = 50; i < 100; ++i) tasks[i].destroy();
     parent.send(char{1});
-    expect(pump(scene.pool(), [&] { return own.ended() == 1; }, 60s), "the child's get ends");
+    expect(pump(
+               scene.pool(), [&] { return own.ended() == 1; }, 60s),
+           "the child's get ends");
     expect(own.got == 1, "and is granted");
     parent.send(char{2});
     parent.await();
@@ -167,7 +173,8 @@ TEST_CASE("a forked child has none of its parent's gets, and others of its own")
   child.link().await();
   CHECK(waiting(scene.daemon) == 101);
   scene.survivor.put(2);
-  CHECK(pump(scene.pool(), [&] { return counts.ended() == 100; }, 60s));
+  CHECK(pump(
+      scene.pool(), [&] { return counts.ended() == 100; }, 60s));
   CHECK(counts.got == 100);
   CHECK(scene.pool().event_fd() == events);
   child.link().await();
@@ -184,6 +191,7 @@ TEST_CASE("a daemon that stops in order refuses those who wait") {
   std::vector<Task> tasks = suspend(scene.pool(), 100, counts);
   REQUIRE(eventually([&] { return waiting(scene.daemon) == 100; }, 30s));
   CHECK(scene.daemon.stop().well());
-  CHECK(pump(scene.pool(), [&] { return counts.ended() == 100; }, 60s));
+  CHECK(pump(
+      scene.pool(), [&] { return counts.ended() == 100; }, 60s));
   CHECK(counts.got == 0);
 }

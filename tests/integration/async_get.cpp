@@ -363,7 +363,8 @@ TEST_CASE("a coroutine goes on where its executor says") {
   scene.check_nothing_left();
 }
 
-TEST_CASE("the pool may end first: who waits is told cancelled, or destroyed, and the attachment ends") {
+TEST_CASE(
+    "the pool may end first: who waits is told cancelled, or destroyed, and the attachment ends") {
   Scene scene;
   const std::size_t before = scene.daemon.clients();
   for (const bool destroyed : {false, true}) {
@@ -451,7 +452,10 @@ TEST_CASE("two threads may poll at once: each get is resumed once") {
   };
   for (int i = 0; i < kGets; ++i) tasks.push_back(run());
   scene.survivor.put(2);
-  const auto poller = [&] { pump(scene.pool(), [&] { return resumed.load() >= kGets; }, 60s); };
+  const auto poller = [&] {
+    pump(
+        scene.pool(), [&] { return resumed.load() >= kGets; }, 60s);
+  };
   std::thread one(poller);
   std::thread two(poller);
   CHECK(eventually([&] { return resumed.load() >= kGets; }, 60s));

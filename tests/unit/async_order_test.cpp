@@ -48,8 +48,8 @@ void take_answer(Shared& shared) {
     case OrderAnswer::kGranted: {
       std::uint64_t expected = kGrant.word;
       expect(shared.order.first_granted.load() == 1, "a grant without its magazine");
-      expect(shared.owner.compare_exchange_strong(
-                 expected, OwnerWord::thread(kClient, kEpoch, 2).word),
+      expect(shared.owner.compare_exchange_strong(expected,
+                                                  OwnerWord::thread(kClient, kEpoch, 2).word),
              "the granted magazine is not the order's");
       shared.owner.store(0);  // used, put, released
       end_order(shared.order, kOrder);
@@ -116,26 +116,27 @@ Script make(const Plan& plan) {
     }
   };
   const auto daemon = [=] { plan.refuses ? refuse(*shared) : grant(*shared); };
-  return Script{{{client, plan.client_dies}, {daemon, plan.daemon_dies}}, [=] {
-                  if (plan.daemon_dies != kNever) recover(*shared);
-                  if (plan.client_dies != kNever) {
-                    reclaim(*shared);
-                  } else {
-                    // Killed or not, the daemon has left an answer, or the order was withdrawn.
-                    expect(shared->granted.load() + shared->refused.load() +
-                                   shared->withdrawn.load() == 1,
-                           "the get ended not once");
-                  }
-                  expect(shared->owner.load() == 0, "the magazine is not in the ring");
-                  expect(OrderWord{shared->order.word.load()}.state() == OrderState::kFree,
-                         "the cell is in use");
-                }};
+  return Script{
+      {{client, plan.client_dies}, {daemon, plan.daemon_dies}}, [=] {
+        if (plan.daemon_dies != kNever) recover(*shared);
+        if (plan.client_dies != kNever) {
+          reclaim(*shared);
+        } else {
+          // Killed or not, the daemon has left an answer, or the order was withdrawn.
+          expect(shared->granted.load() + shared->refused.load() + shared->withdrawn.load() == 1,
+                 "the get ended not once");
+        }
+        expect(shared->owner.load() == 0, "the magazine is not in the ring");
+        expect(OrderWord{shared->order.word.load()}.state() == OrderState::kFree,
+               "the cell is in use");
+      }};
 }
 
 }  // namespace
 
-TEST_CASE("withdrawal against grant and refusal: one is first; a withdrawal in two steps is caught" *
-          doctest::skip(!kCanSchedule)) {
+TEST_CASE(
+    "withdrawal against grant and refusal: one is first; a withdrawal in two steps is caught" *
+    doctest::skip(!kCanSchedule)) {
   for (const bool refuses : {false, true}) {
     const Explored result = explore([=] { return make({.refuses = refuses}); });
     CHECK(result.failure == "");

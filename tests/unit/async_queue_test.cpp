@@ -114,7 +114,8 @@ TEST_CASE("of a hundred thousand, any may leave, and deadlines come in order") {
     std::vector<AsyncOp*> there;
     for (std::size_t i = 0; i < kOps; ++i) {
       const auto deadline = static_cast<std::int64_t>(shuffled ? random() % kOps : i);
-      AsyncOp& op = ops.make(static_cast<std::uint32_t>(i % 5), static_cast<std::int64_t>(i), deadline);
+      AsyncOp& op =
+          ops.make(static_cast<std::uint32_t>(i % 5), static_cast<std::int64_t>(i), deadline);
       queue.add(op);
       there.push_back(&op);
     }

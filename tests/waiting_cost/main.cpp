@@ -18,7 +18,8 @@ int main(int count, char** words) {
     } else if (count == 2 && std::strcmp(words[1], "async") == 0) {
       zeropool_bench::bench_async();
     } else {
-      std::fprintf(stderr, "usage: zeropool_waiting_bench fairness SECONDS | growth | grant | async\n");
+      std::fprintf(stderr,
+                   "usage: zeropool_waiting_bench fairness SECONDS | growth | grant | async\n");
       return 2;
     }
   } catch (const std::exception& error) {

@@ -33,9 +33,9 @@ class ResumeOn {
  public:
   ResumeOn() noexcept = default;
   template <typename Executor>
-    requires(!std::is_same_v<std::remove_cv_t<Executor>, ResumeOn> &&
-             std::is_invocable_v<Executor&, std::coroutine_handle<>>)
-  ResumeOn(Executor& executor) noexcept
+  requires(!std::is_same_v<std::remove_cv_t<Executor>, ResumeOn> &&
+           std::is_invocable_v<Executor&, std::coroutine_handle<>>) ResumeOn(Executor& executor)
+  noexcept
       : executor_(const_cast<void*>(static_cast<const void*>(std::addressof(executor)))),
         call_([](void* called, std::coroutine_handle<> handle) {
           (*static_cast<Executor*>(called))(handle);

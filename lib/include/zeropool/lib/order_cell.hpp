@@ -91,7 +91,9 @@ struct OrderReason {
   }
 };
 
-inline constexpr std::uint32_t kOrderAsync = 1;    // wake by the client's eventfd, not by futex
+// Wake by the client's eventfd, after a bit in its ClientRecord, not by futex. A kill in between loses a wake, no answer: the
+// client looks at all of its cells now and then.
+inline constexpr std::uint32_t kOrderAsync = 1;
 inline constexpr std::uint32_t kOrderOneNode = 2;  // only from `arena`
 // No slots, only that the client's own caches make room in its quota for so many: refused with `ok` once there is.
 inline constexpr std::uint32_t kOrderRoom = 4;
@@ -103,7 +105,7 @@ struct alignas(256) OrderCell {
   Atom<std::uint32_t> item_count;
   Atom<std::uint64_t> deadline_ns;  // CLOCK_MONOTONIC
   Atom<std::uint64_t> posted_ns;    // CLOCK_MONOTONIC
-  Atom<std::uint64_t> cookie;       // the client's own, for async gets
+  Atom<std::uint64_t> cookie;       // unused: whose cell it is a client knows by its own table
   Atom<std::uint32_t> flags;
   Atom<std::uint32_t> arena;          // where the orderer runs
   Atom<std::uint32_t> first_granted;  // 1 + the pool-wide number of the first granted magazine
