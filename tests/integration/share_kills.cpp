@@ -288,10 +288,10 @@ TEST_CASE("what a dead holder with direct I/O read is given back with new pages,
   REQUIRE(eventually([&] { return daemon.clients() == 1; }));
   CHECK(has_words(shared));
   CHECK(daemon.audit()["shared"] == 1);
-  const std::uint64_t before = daemon.pool()["quarantined_slots"].get<std::uint64_t>();
+  const std::uint64_t before = daemon.pool()["counters"]["quarantined_slots"].get<std::uint64_t>();
   shared.reset();
   CHECK(eventually([&] {
-    return daemon.pool()["quarantined_slots"].get<std::uint64_t>() == before + 1 &&
+    return daemon.pool()["counters"]["quarantined_slots"].get<std::uint64_t>() == before + 1 &&
            daemon.audit()["shared"] == 0 && daemon.audit()["quarantined"] == 0;
   }));
   CHECK(daemon.audit()["lost"] == 0);
@@ -317,7 +317,8 @@ TEST_CASE("forged share words are cleared when all who were there have gone; til
       forge(41, lib::ShareState::kDying, 777777);
       forge(43, lib::ShareState::kAlive, 5);  // tickets of nothing
       Buffer lost = its.get(kBytes);
-      const std::uint32_t slot = reinterpret_cast<const zp_buffer*>(&lost)->slot;
+      const zp_buffer raw = std::move(lost).release_to_c();
+      const std::uint32_t slot = raw.slot;
       std::atomic<std::uint64_t>& mark = segment.ring().slots[slot].mark;
       mark.store(lib::Mark{mark.load()}.next(lib::SlotState::kShared, 42).word);
       parent.signal();
@@ -326,7 +327,7 @@ TEST_CASE("forged share words are cleared when all who were there have gone; til
     forger.link().await();
     forger.kill();
     REQUIRE(eventually([&] { return daemon.clients() == 1; }));
-    CHECK(eventually([&] { return daemon.pool()["withheld"] == 1; }));
+    CHECK(eventually([&] { return daemon.pool()["counters"]["withheld"] == 1; }));
     CHECK(daemon.audit()["shared"] == 2);
     CHECK(has_words(shared));
     shared.reset();
@@ -334,5 +335,5 @@ TEST_CASE("forged share words are cleared when all who were there have gone; til
   }
   CHECK(eventually([&] { return daemon.audit()["shared"] == 0; }, 30s));
   CHECK(daemon.audit()["lost"] == 0);
-  CHECK(daemon.pool()["repairs"].get<std::uint64_t>() >= 3);
+  CHECK(daemon.pool()["counters"]["repairs"].get<std::uint64_t>() >= 3);
 }
