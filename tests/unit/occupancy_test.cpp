@@ -139,7 +139,7 @@ TEST_CASE("a watch may go while a look is under way") {
 
 TEST_CASE("words that a client has damaged are counted for nobody") {
   Scene scene;
-  auto& cells = scene.memory().ring(kSmall).cells;
+  auto* cells = scene.memory().ring(kSmall).cells;
   for (std::uint32_t cell = 0; cell < 4; ++cell) {
     cells[cell].count.store(0xffffffff);
     for (auto& slot : cells[cell].slots) slot.store(0xfffffff0);
