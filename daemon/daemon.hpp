@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,7 @@
 #include "daemon/event_loop.hpp"
 #include "daemon/http_front.hpp"
 #include "daemon/instance_lock.hpp"
+#include "daemon/kept_counters.hpp"
 #include "daemon/ledger.hpp"
 #include "daemon/listener.hpp"
 #include "daemon/page_reservation.hpp"
@@ -26,7 +28,7 @@
 #include "daemon/pool_service.hpp"
 #include "daemon/release_watch.hpp"
 #include "daemon/session.hpp"
-#include "daemon/statistics.hpp"
+#include "daemon/statistics_snapshot.hpp"
 #include "zeropool/lib/topology.hpp"
 
 namespace zeropool::daemon {
@@ -54,6 +56,7 @@ class Daemon {
   bool reload(std::string& why);
 
   DaemonStatistics statistics();
+  DaemonSnapshot snapshot();
   const std::vector<std::unique_ptr<Pool>>& pools() const { return pools_; }
   const Config& config() const { return config_; }
   const lib::Topology& topology() const { return topology_; }
@@ -94,6 +97,9 @@ class Daemon {
   std::uint64_t limit_of(const PoolConfig& pool) const;
   // The reservations and the ledger fit into the budget (U3); else `why`.
   bool promises_fit(const Config& config, std::uint64_t budget_bytes, std::string& why) const;
+  std::map<std::string, std::uint64_t> rejections() const;  // since the first daemon of the ledger
+  PressureCounters pressure_events() const;
+  void keep_counters();
   std::string status_line() const;
   void say_what_was_chosen() const;
 
@@ -117,9 +123,11 @@ class Daemon {
   std::unique_ptr<PageReservation> reservation_;  // goes after all that has pages of it
   std::unique_ptr<DescriptorStore> store_;
   std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<HttpFront> http_;  // answers from before there is memory until after it
   lib::UniqueFd signals_;
   std::unique_ptr<Budget> budget_;
   std::unique_ptr<Ledger> ledger_;
+  DaemonCounts counted_before_;  // by the daemons before
   std::unique_ptr<CommitThread> commits_;
   std::vector<std::unique_ptr<Pool>> pools_;
   std::vector<std::unique_ptr<PoolService>> services_;
@@ -127,7 +135,6 @@ class Daemon {
   std::unique_ptr<Clients> clients_;
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<Sessions> sessions_;
-  std::unique_ptr<HttpFront> http_;
 };
 
 }  // namespace zeropool::daemon

@@ -105,6 +105,7 @@ void settle_states(RingStatistics& ring, const RingSupply& supply) {
   };
   const std::uint64_t served = ring.tls_hits + ring.shared_hits + ring.allocations;
   ring.quarantined = cut(supply.quarantined);
+  ring.shared = cut(supply.shared);
   ring.held =
       cut(not_negative(served + ring.adopted - ring.puts - ring.released - supply.reclaimed_held));
   ring.in_transit = cut(not_negative(ring.released - ring.adopted - supply.reclaimed_in_transit));

@@ -33,12 +33,13 @@ void add_thread_counters(const lib::ControlView& view, const lib::ControlPlan& p
 struct RingSupply {
   std::uint64_t published = 0;
   std::uint64_t quarantined = 0;
+  std::uint64_t shared = 0;
   std::uint64_t cold = 0;                  // by the hints
   std::uint64_t reclaimed_held = 0;        // taken from dead holders
   std::uint64_t reclaimed_in_transit = 0;  // taken back from hand-offs that nobody ended
 };
 
-// Sets published, quarantined, held, in_transit, cached, cold and free so that the last six sum to the first,
+// Sets published, quarantined, shared, held, in_transit, cached, cold and free so that the others sum to the first,
 // whatever the counters say: each is cut to what those before it leave, free is the rest.
 void settle_states(RingStatistics& ring, const RingSupply& supply);
 
