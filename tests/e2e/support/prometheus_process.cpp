@@ -24,7 +24,7 @@ std::string in_seconds(const std::string& rules) {
   return std::regex_replace(waits, std::regex("\\[5m\\]"), "[8s]");
 }
 
-constexpr const char* kConfig = R"(global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms}
+constexpr const char* kConfig = R"(global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 500ms}
 rule_files: [recording_rules.yml, alerts.yml]
 scrape_configs:
   - job_name: zeropool
