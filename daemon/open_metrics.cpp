@@ -12,6 +12,7 @@ using prometheus::MetricFamily;
 using prometheus::MetricType;
 
 constexpr std::string_view kTotal = "_total";
+constexpr double kExact = 9007199254740992;  // 2^53: written as integers up to there
 
 bool ends_in(std::string_view text, std::string_view end) {
   return text.size() > end.size() && text.substr(text.size() - end.size()) == end;
@@ -35,7 +36,7 @@ void append_number(std::string& out, double value) {
     out += value < 0 ? "-Inf" : "+Inf";
   } else {
     char digits[32];
-    const auto format = std::fabs(value) < 1e15 && value == std::floor(value)
+    const auto format = std::fabs(value) <= kExact && value == std::floor(value)
                             ? std::chars_format::fixed
                             : std::chars_format::general;
     const auto result = std::to_chars(digits, digits + sizeof digits, value, format);

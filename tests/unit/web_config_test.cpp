@@ -66,7 +66,7 @@ TEST_CASE("what is wrong is refused with its place and what is allowed") {
   check_refused("basic_auth_users: [a]\n", {"web.yml:1:19", "basic_auth_users", "map"});
   check_refused("basic_auth_users:\n  me: secret\n", {":2:7", "basic_auth_users.me", "bcrypt"});
   check_refused("basic_auth_users:\n  'a:b': " + std::string(kHash), {"colon"});
-  check_refused("tls_config: {}\n", {"'tls_server_config'?"});
+  check_refused("tls_server_confg: {}\n", {"'tls_server_config'?"});
   check_refused("tls_server_config: {cert_file: a.pem}\n", {"a.pem cannot be opened"});
   check_refused("tls_server_config: {}\n", {"both cert_file and key_file"});
   check_refused("tls_server_config: {min_version: TLS9}\n", {"TLS12"});
