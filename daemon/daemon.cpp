@@ -74,7 +74,7 @@ void Daemon::stop() {
   sessions_->stop_listening();
   listener_.reset();
   for (const auto& service : services_) service->stop();
-  http_->stopping();
+  if (http_) http_->stopping();
   store_->end();
   reservation_->give_back_at_end();
   loop_->stop();
@@ -181,13 +181,18 @@ std::map<std::string, std::uint64_t> Daemon::rejections() const {
 
 PressureCounters Daemon::pressure_events() const {
   PressureCounters sum = counted_before_.pressure_events;
-  const PressureCounters own = release_->statistics().pressure_events;
+  const PressureCounters& own = release_->pressure_events();
   for (std::size_t source = 0; source < kPressureSources; ++source) sum[source] += own[source];
   return sum;
 }
 
 void Daemon::keep_counters() {
   for (const auto& pool : pools_) daemon::keep_counters(*pool, *ledger_);
+  std::uint64_t counted = 0;  // in each round of the loop: the ledger's words are looked for when there is something new
+  for (const auto& [reason, count] : sessions_->rejections()) counted += count;
+  for (const std::uint64_t count : release_->pressure_events()) counted += count;
+  if (counted == counts_kept_) return;
+  counts_kept_ = counted;
   keep_counts(rejections(), pressure_events(), *ledger_);
 }
 

@@ -127,7 +127,8 @@ class Daemon {
   lib::UniqueFd signals_;
   std::unique_ptr<Budget> budget_;
   std::unique_ptr<Ledger> ledger_;
-  DaemonCounts counted_before_;  // by the daemons before
+  DaemonCounts counted_before_;    // by the daemons before
+  std::uint64_t counts_kept_ = 0;  // of this one's counts of no pool
   std::unique_ptr<CommitThread> commits_;
   std::vector<std::unique_ptr<Pool>> pools_;
   std::vector<std::unique_ptr<PoolService>> services_;
