@@ -2,18 +2,19 @@
 
 #include <algorithm>
 #include <crypt.h>
-#include <gnutls/crypto.h>
-#include <gnutls/gnutls.h>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <strings.h>
 #include <utility>
 
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+
 namespace zeropool::daemon {
 namespace {
 
-constexpr std::size_t kBcryptBytes = 60;   // $2y$10$, 22 of salt, 31 of hash
+constexpr std::size_t kBcryptBytes = 60;  // $2y$10$, 22 of salt, 31 of hash
 constexpr int kMinCost = 4;
 constexpr int kMaxCost = 14;  // about a second
 constexpr std::string_view kAlphabet =
@@ -38,7 +39,8 @@ std::optional<Credentials> read_credentials(std::string_view header) {
   const gnutls_datum_t encoded{reinterpret_cast<unsigned char*>(text.data()),
                                static_cast<unsigned>(text.size())};
   gnutls_datum_t decoded{};
-  if (text.empty() || gnutls_base64_decode2(&encoded, &decoded) != GNUTLS_E_SUCCESS) return std::nullopt;
+  if (text.empty() || gnutls_base64_decode2(&encoded, &decoded) != GNUTLS_E_SUCCESS)
+    return std::nullopt;
   const std::string pair(reinterpret_cast<const char*>(decoded.data), decoded.size);
   gnutls_free(decoded.data);
   const std::size_t colon = pair.find(':');

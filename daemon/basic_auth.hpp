@@ -33,7 +33,8 @@ class BasicAuth {
   using Digest = std::array<unsigned char, 32>;
   static constexpr std::size_t kRememberedBad = 64;
 
-  Digest digest(const std::string& user, const std::string& hash, const std::string& password) const;
+  Digest digest(const std::string& user, const std::string& hash,
+                const std::string& password) const;
 
   const std::map<std::string, std::string> hashes_;
   std::array<unsigned char, 32> key_{};

@@ -188,7 +188,8 @@ PressureCounters Daemon::pressure_events() const {
 
 void Daemon::keep_counters() {
   for (const auto& pool : pools_) daemon::keep_counters(*pool, *ledger_);
-  std::uint64_t counted = 0;  // in each round of the loop: the ledger's words are looked for when there is something new
+  std::uint64_t counted =
+      0;  // in each round of the loop: the ledger's words are looked for when there is something new
   for (const auto& [reason, count] : sessions_->rejections()) counted += count;
   for (const std::uint64_t count : release_->pressure_events()) counted += count;
   if (counted == counts_kept_) return;

@@ -27,7 +27,9 @@ std::string folder_of(const std::string& path) {
 }  // namespace
 
 FileWatch::FileWatch(EventLoop& loop, std::function<void()> changed)
-    : loop_(loop), changed_(std::move(changed)), inotify_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
+    : loop_(loop),
+      changed_(std::move(changed)),
+      inotify_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
   if (inotify_) loop_.watch(inotify_.get(), EPOLLIN, [this](std::uint32_t) { on_events(); });
 }
 

@@ -80,7 +80,8 @@ MetricsFormat choose_format(std::string_view accept) {
   });
   if (!open_metrics || *open_metrics == 0) return MetricsFormat::kText;
   const std::optional<double> text = wanted(accept, [](const Wish& wish) {
-    if (same(wish.name, "text/plain")) return wish.version.empty() || wish.version == "0.0.4" ? 3 : 0;
+    if (same(wish.name, "text/plain"))
+      return wish.version.empty() || wish.version == "0.0.4" ? 3 : 0;
     if (same(wish.name, "text/*")) return 2;
     return wish.name == "*/*" ? 1 : 0;
   });

@@ -41,7 +41,8 @@ struct HttpFront::Questions : std::enable_shared_from_this<HttpFront::Questions>
   void expect_running() const {
     const Phase now = phase.load();
     if (now == Phase::kRunning) return;
-    throw Unavailable(now == Phase::kStarting ? "the daemon is starting" : "the daemon is stopping");
+    throw Unavailable(now == Phase::kStarting ? "the daemon is starting"
+                                              : "the daemon is stopping");
   }
 
   // What `work` makes on the loop's thread.
@@ -141,7 +142,8 @@ void HttpFront::reread() {
   std::vector<std::string> complaints = files_->watch(outcome.files);
   for (const ConfigError& error : outcome.errors) complaints.push_back(error.to_string());
   if (complaints != complaints_) {
-    for (const std::string& complaint : complaints) spdlog::error("metrics.web_config: {}", complaint);
+    for (const std::string& complaint : complaints)
+      spdlog::error("metrics.web_config: {}", complaint);
     if (!outcome.config && server_) {
       spdlog::warn("metrics: still served by the web configuration of before");
     }
@@ -150,7 +152,8 @@ void HttpFront::reread() {
   if (!outcome.config) return;
   if (!server_) return serve(*std::move(outcome.config));
   if (*outcome.config == web_) return;
-  for (const std::string& problem : server_->secure(*outcome.config)) spdlog::error("metrics: {}", problem);
+  for (const std::string& problem : server_->secure(*outcome.config))
+    spdlog::error("metrics: {}", problem);
   spdlog::info("metrics: served by the changed web configuration ({}, {} users)",
                outcome.config->tls ? "TLS" : "no TLS", outcome.config->users.size());
   warn_of_openness(*outcome.config);

@@ -164,7 +164,8 @@ HttpReply HttpListener::reply(MHD_Connection* connection, const char* method, co
     }
   }
   if (!web.users.empty() && !security_->passwords.allows(header(connection, "Authorization"))) {
-    return {.status = MHD_HTTP_UNAUTHORIZED, .body = "a user and a password are required\n",
+    return {.status = MHD_HTTP_UNAUTHORIZED,
+            .body = "a user and a password are required\n",
             .authenticate = true};
   }
   const HttpRequest request{method, path, header(connection, "Accept"),
@@ -186,7 +187,8 @@ MHD_Result HttpListener::send(MHD_Connection* connection, const HttpReply& reply
   if (reply.allow) headers["Allow"] = "GET, HEAD";
   if (reply.varies) headers["Vary"] = "Accept, Accept-Encoding";
   if (reply.gzip) headers["Content-Encoding"] = "gzip";
-  if (reply.authenticate) headers["WWW-Authenticate"] = "Basic realm=\"zeropool\", charset=\"UTF-8\"";
+  if (reply.authenticate)
+    headers["WWW-Authenticate"] = "Basic realm=\"zeropool\", charset=\"UTF-8\"";
   for (const auto& [name, value] : headers) {
     MHD_add_response_header(response, name.c_str(), value.c_str());
   }

@@ -5,10 +5,9 @@
 
 #include <functional>
 #include <memory>
+#include <microhttpd.h>
 #include <mutex>
 #include <string>
-
-#include <microhttpd.h>
 
 #include "daemon/basic_auth.hpp"
 #include "daemon/http_connections.hpp"

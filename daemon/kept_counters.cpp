@@ -44,7 +44,9 @@ struct Write {
 };
 struct Read {
   Words words;
-  void operator()(std::size_t place, std::uint64_t& value) const { value = words[place].load(kPlain); }
+  void operator()(std::size_t place, std::uint64_t& value) const {
+    value = words[place].load(kPlain);
+  }
   void operator()(std::size_t place, double& value) const {
     value = std::bit_cast<double>(words[place].load(kPlain));
   }

@@ -124,7 +124,8 @@ struct LedgerPool {
 // Counters that go on where the daemon before left them (kept_counters.hpp): a magic, then words.
 inline constexpr std::uint64_t kCountersMagic = 0x31544e434c5a5250ULL;
 inline constexpr std::uint32_t kDaemonCounterWords = 128;
-inline constexpr std::uint32_t kPoolCounterWords = 128;  // of the pool; then kRingCounterWords a ring
+inline constexpr std::uint32_t kPoolCounterWords =
+    128;  // of the pool; then kRingCounterWords a ring
 inline constexpr std::uint32_t kRingCounterWords = 2;
 
 static_assert(sizeof(LedgerHeader) == 128);

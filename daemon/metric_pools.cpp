@@ -219,8 +219,8 @@ void add_client_metrics(MetricSheet& sheet, const Pools& pools, std::uint32_t mo
     const std::size_t clients = std::min(pool.clients.size(), pool.charged_bytes.size());
     for (std::size_t i = 0; i < clients; ++i) order.push_back(i);
     const std::size_t shown = std::min<std::size_t>(most, order.size());
-    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(shown), order.end(),
-                      [&](std::size_t a, std::size_t b) {
+    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(shown),
+                      order.end(), [&](std::size_t a, std::size_t b) {
                         return pool.charged_bytes[a] > pool.charged_bytes[b];
                       });
     for (std::size_t i = 0; i < shown; ++i) {

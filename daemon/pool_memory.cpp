@@ -102,7 +102,8 @@ std::uint64_t PoolMemory::trims() const { return state_->counts.trims; }
 std::uint64_t PoolMemory::trimmed_bytes() const { return state_->counts.trimmed_bytes; }
 const ReleasedBytes& PoolMemory::released_bytes() const { return state_->counts.released_bytes; }
 std::uint64_t PoolMemory::page_fallbacks(PageSize from, PageSize to) const {
-  return state_->counts.page_fallbacks[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)];
+  return state_->counts
+      .page_fallbacks[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)];
 }
 const MemoryCounts& PoolMemory::counts() const { return state_->counts; }
 void PoolMemory::resume_counts(const MemoryCounts& before) {

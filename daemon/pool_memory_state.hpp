@@ -288,7 +288,7 @@ struct PoolMemory::State {
   ReleaseConfig release;
   bool looked_with_clients = true;       // at the last release_idle()
   Clock::time_point no_top_up_before{};  // the system is short of memory
-  std::uint32_t verify_ring = 0;  // what verify_some looks at next
+  std::uint32_t verify_ring = 0;         // what verify_some looks at next
   std::uint32_t verify_next = 0;
   std::uint64_t look_number = 0;
   std::vector<std::string> notes;

@@ -102,7 +102,8 @@ class Reader {
     section.read("http2", http2, read_bool);
     const std::optional<ConfigField> headers = section.find("headers");
     if (!headers) return;
-    const ConfigSection known(*headers, {kHeaders[0], kHeaders[1], kHeaders[2], kHeaders[3], kHeaders[4]});
+    const ConfigSection known(*headers,
+                              {kHeaders[0], kHeaders[1], kHeaders[2], kHeaders[3], kHeaders[4]});
     for (const std::string_view name : kHeaders) {
       std::string value;
       known.read(name, value, text_of("a header", kMaxHeaderBytes));
@@ -114,7 +115,8 @@ class Reader {
     const ConfigTree& map = *field.node;
     if (map.kind == ConfigTree::Kind::kNull) return;
     if (map.kind != ConfigTree::Kind::kMap || map.items.size() > kMaxUsers) {
-      field.refuse("must be a map of at most " + std::to_string(kMaxUsers) + " users to bcrypt hashes");
+      field.refuse("must be a map of at most " + std::to_string(kMaxUsers) +
+                   " users to bcrypt hashes");
       return;
     }
     refuse_duplicate_keys(field);

@@ -56,7 +56,8 @@ struct WebConfig {
 struct WebConfigOutcome {
   std::optional<WebConfig> config;
   std::vector<ConfigError> errors;
-  std::vector<std::string> files;  // what it was made from: the file itself, and those that it names
+  std::vector<std::string>
+      files;  // what it was made from: the file itself, and those that it names
 };
 
 // Reads the file and those that it names, and makes sure that key and certificates go together.

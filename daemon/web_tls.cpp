@@ -1,8 +1,9 @@
 #include "daemon/web_tls.hpp"
 
-#include <gnutls/x509.h>
 #include <memory>
 #include <type_traits>
+
+#include <gnutls/x509.h>
 
 namespace zeropool::daemon {
 namespace {
@@ -25,7 +26,8 @@ gnutls_datum_t datum(const std::string& text) {
 
 std::string tls_fault(const TlsConfig& tls) {
   gnutls_certificate_credentials_t made = nullptr;
-  if (gnutls_certificate_allocate_credentials(&made) != GNUTLS_E_SUCCESS) return "gnutls has no memory";
+  if (gnutls_certificate_allocate_credentials(&made) != GNUTLS_E_SUCCESS)
+    return "gnutls has no memory";
   const Credentials credentials(made);
   const gnutls_datum_t certificate = datum(tls.certificate);
   const gnutls_datum_t key = datum(tls.key);
@@ -37,7 +39,8 @@ std::string tls_fault(const TlsConfig& tls) {
   }
   if (tls.client_ca_file.empty()) return {};
   const gnutls_datum_t authorities = datum(tls.client_ca);
-  const int count = gnutls_certificate_set_x509_trust_mem(credentials.get(), &authorities, GNUTLS_X509_FMT_PEM);
+  const int count =
+      gnutls_certificate_set_x509_trust_mem(credentials.get(), &authorities, GNUTLS_X509_FMT_PEM);
   if (count <= 0) return tls.client_ca_file + " holds no PEM certificate of an authority";
   return {};
 }
@@ -45,8 +48,8 @@ std::string tls_fault(const TlsConfig& tls) {
 std::string tls_priorities(const TlsConfig& tls) {
   std::string text = "NORMAL:-VERS-ALL";
   constexpr const char* kNames[] = {"VERS-TLS1.0", "VERS-TLS1.1", "VERS-TLS1.2", "VERS-TLS1.3"};
-  for (auto version = static_cast<int>(tls.min_version); version <= static_cast<int>(tls.max_version);
-       ++version) {
+  for (auto version = static_cast<int>(tls.min_version);
+       version <= static_cast<int>(tls.max_version); ++version) {
     text += std::string(":+") + kNames[version];
   }
   return text;

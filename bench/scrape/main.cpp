@@ -8,17 +8,19 @@
 #include <arpa/inet.h>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
-#include <mutex>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sstream>
 #include <string>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <system_error>
 #include <thread>
 #include <unistd.h>
@@ -38,7 +40,8 @@ std::string ask(const char* host, int port, const std::string& headers) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   std::string answer;
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
-    const std::string request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + "\r\n";
+    const std::string request =
+        "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + "\r\n";
     if (::send(fd, request.data(), request.size(), MSG_NOSIGNAL) > 0) {
       char part[65536];
       for (ssize_t got = 0; (got = ::recv(fd, part, sizeof(part), 0)) > 0;) {
@@ -55,7 +58,8 @@ double value_of(const std::string& scrape, const std::string& name) {
   std::istringstream lines(scrape);
   for (std::string line; std::getline(lines, line);) {
     if (line.rfind(name, 0) != 0 || line.size() <= name.size()) continue;
-    if (line[name.size()] == ' ' || line[name.size()] == '{') sum += std::atof(line.c_str() + line.rfind(' '));
+    if (line[name.size()] == ' ' || line[name.size()] == '{')
+      sum += std::atof(line.c_str() + line.rfind(' '));
   }
   return sum;
 }
@@ -83,8 +87,8 @@ void bench_scrapes(const char* host, int port, const char* headers, const char* 
   const bool plain = headers[0] == 0;
   const Spread all = spread(whole);
   const Spread collected = spread(collecting);
-  std::printf("  %-22s %7zu bytes, median %6.2f ms, worst of %zu %6.2f", what, last.size(), all.median,
-              whole.size(), all.worst);
+  std::printf("  %-22s %7zu bytes, median %6.2f ms, worst of %zu %6.2f", what, last.size(),
+              all.median, whole.size(), all.worst);
   if (plain) {
     std::printf("; of it to collect %6.2f ms, worst %6.2f (%.0f threads)", collected.median,
                 collected.worst, value_of(last, "zeropool_threads"));
@@ -92,42 +96,62 @@ void bench_scrapes(const char* host, int port, const char* headers, const char* 
   std::printf("\n");
 }
 
-// Threads with caches that do nothing more.
+constexpr std::size_t kThreadsOfAProcess = 512;
+
+// Processes whose threads have caches, and do nothing more.
 class Crowd {
  public:
-  explicit Crowd(zeropool::Pool& pool) : pool_(pool) {}
+  Crowd() = default;
   ~Crowd() {
-    {
-      const std::lock_guard lock(mutex_);
-      over_ = true;
-    }
-    change_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
+    for (const pid_t pid : processes_) ::kill(pid, SIGKILL);
+    for (const pid_t pid : processes_) ::waitpid(pid, nullptr, 0);
   }
-  bool grow_to(std::size_t count) {
-    try {
-      while (threads_.size() < count) threads_.emplace_back([this] { live(); });
-    } catch (const std::system_error&) {
-      return false;
+  Crowd(const Crowd&) = delete;
+  Crowd& operator=(const Crowd&) = delete;
+
+  bool grow_to(std::size_t threads) {
+    while (threads_ < threads) {
+      const std::size_t more = std::min(kThreadsOfAProcess, threads - threads_);
+      int ready[2];
+      if (::pipe2(ready, O_CLOEXEC) != 0) return false;
+      const pid_t pid = ::fork();
+      if (pid < 0) return false;
+      if (pid == 0) live(more, ready[1]);
+      processes_.push_back(pid);
+      ::close(ready[1]);
+      char word = 0;
+      const bool lives = ::read(ready[0], &word, 1) == 1;
+      ::close(ready[0]);
+      if (!lives) return false;
+      threads_ += more;
     }
-    while (ready_.load() < count) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     return true;
   }
 
  private:
-  void live() {
-    if (!pool_.get(4096) || !pool_.get(65536)) std::fprintf(stderr, "a get failed: %s\n", zp_last_error());
-    ready_.fetch_add(1);
-    std::unique_lock lock(mutex_);
-    change_.wait(lock, [this] { return over_; });
+  [[noreturn]] static void live(std::size_t threads, int ready) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    auto pool = zeropool::Pool::open("bench");
+    if (!pool) ::_exit(1);
+    std::atomic<std::size_t> done{0};
+    try {
+      for (std::size_t thread = 0; thread < threads; ++thread) {
+        std::thread([&] {
+          if (!pool->get(4096) || !pool->get(65536)) ::_exit(1);
+          done.fetch_add(1);
+          for (;;) ::pause();
+        }).detach();
+      }
+    } catch (const std::system_error&) {
+      ::_exit(1);
+    }
+    while (done.load() < threads) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (::write(ready, "", 1) != 1) ::_exit(1);
+    for (;;) ::pause();
   }
 
-  zeropool::Pool& pool_;
-  std::vector<std::thread> threads_;
-  std::atomic<std::size_t> ready_{0};
-  std::mutex mutex_;
-  std::condition_variable change_;
-  bool over_ = false;
+  std::vector<pid_t> processes_;
+  std::size_t threads_ = 0;
 };
 
 struct Use {
@@ -177,26 +201,27 @@ int main(int count, char** words) {
   const Use before = use_of(words[1]);
   std::this_thread::sleep_for(std::chrono::seconds(seconds));
   const Use after = use_of(words[1]);
-  std::printf("P10  idle daemon, %d s: %.2f ms of CPU, %llu time slices, %llu KiB resident, %llu of it without shared pages\n",
-              seconds, after.cpu_ms - before.cpu_ms,
-              static_cast<unsigned long long>(after.slices - before.slices),
-              static_cast<unsigned long long>(after.resident_kib),
-              static_cast<unsigned long long>(after.own_kib));
+  std::printf(
+      "P10  idle daemon, %d s: %.2f ms of CPU, %llu time slices, %llu KiB resident, %llu of it "
+      "without shared pages\n",
+      seconds, after.cpu_ms - before.cpu_ms,
+      static_cast<unsigned long long>(after.slices - before.slices),
+      static_cast<unsigned long long>(after.resident_kib),
+      static_cast<unsigned long long>(after.own_kib));
 
-  auto pool = zeropool::Pool::open("bench");
-  if (!pool) {
-    std::fprintf(stderr, "zeropool_scrape: %s\n", pool.error().sentence.c_str());
-    return 1;
-  }
-  Crowd crowd(*pool);
+  Crowd crowd;
   for (const std::size_t threads : {std::size_t{64}, std::size_t{4096}}) {
     if (!crowd.grow_to(threads)) {
-      std::fprintf(stderr, "zeropool_scrape: this machine does not give %zu threads\n", threads);
+      std::fprintf(
+          stderr,
+          "zeropool_scrape: no %zu threads with caches: a limit of this machine, or no daemon\n",
+          threads);
       return 1;
     }
     std::printf("P10  scrape with %zu threads (goal: %d ms)\n", threads, threads == 64 ? 1 : 10);
     bench_scrapes(host, port, "", "text");
-    bench_scrapes(host, port, "Accept: application/openmetrics-text;version=1.0.0\r\n", "OpenMetrics");
+    bench_scrapes(host, port, "Accept: application/openmetrics-text;version=1.0.0\r\n",
+                  "OpenMetrics");
     bench_scrapes(host, port, "Accept-Encoding: gzip\r\n", "text, gzip");
   }
   return 0;

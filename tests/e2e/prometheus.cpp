@@ -89,8 +89,8 @@ void miss_again_and_again(const DaemonProcess& daemon) {
 // That have ever been firing.
 std::set<std::string> alerts(const PrometheusProcess& prometheus, const std::string& instance) {
   std::set<std::string> names;
-  const auto result = prometheus.query(
-      "count_over_time(ALERTS{alertstate=\"firing\", instance=\"" + instance + "\"}[30m])");
+  const auto result = prometheus.query("count_over_time(ALERTS{alertstate=\"firing\", instance=\"" +
+                                       instance + "\"}[30m])");
   for (const auto& series : result) names.insert(series.at("metric").at("alertname"));
   // "good" is down for as long as its restart takes; and a machine that has more to do may not answer within a second.
   if (instance != "gone") names.erase("ZeropoolDown");
@@ -126,17 +126,13 @@ TEST_CASE("Prometheus sees what is so, and alerts on what is wrong and on nothin
   for (const char* instance : {"good", "bad", "gone"}) {
     CAPTURE(instance);
     REQUIRE(eventually(
-        [&] {
-          return prometheus.value(std::string("up{instance=\"") + instance + "\"}") == 1;
-        },
+        [&] { return prometheus.value(std::string("up{instance=\"") + instance + "\"}") == 1; },
         kPatience));
   }
 
   // What is right.
   CHECK(eventually(
-      [&] {
-        return prometheus.value("pool:zeropool_hit_ratio:rate5m{instance=\"good\"}") > 0.99;
-      },
+      [&] { return prometheus.value("pool:zeropool_hit_ratio:rate5m{instance=\"good\"}") > 0.99; },
       kPatience));
   CHECK(prometheus.value("pool:zeropool_gets:rate5m{instance=\"good\"}") > 100);
 
@@ -149,10 +145,10 @@ TEST_CASE("Prometheus sees what is so, and alerts on what is wrong and on nothin
   bad.send(SIGHUP);
   gone.reset();
 
-  const std::set<std::string> expected = {
-      "ZeropoolBudgetNearlySpent", "ZeropoolGetsFailing",      "ZeropoolHitRateLow",
-      "ZeropoolOrdersWaiting",     "ZeropoolReclaimsStorming", "ZeropoolReloadFailed",
-      "ZeropoolSmallPages"};
+  const std::set<std::string> expected = {"ZeropoolBudgetNearlySpent", "ZeropoolGetsFailing",
+                                          "ZeropoolHitRateLow",        "ZeropoolOrdersWaiting",
+                                          "ZeropoolReclaimsStorming",  "ZeropoolReloadFailed",
+                                          "ZeropoolSmallPages"};
   std::set<std::string> seen;
   const bool fired = eventually(
       [&] {
@@ -180,9 +176,7 @@ TEST_CASE("Prometheus sees what is so, and alerts on what is wrong and on nothin
   targets["good"] = address_of(good);
   prometheus.scrape(targets);
   CHECK(eventually(
-      [&] {
-        return prometheus.value("sum(zeropool_gets_total{instance=\"good\"})") > before;
-      },
+      [&] { return prometheus.value("sum(zeropool_gets_total{instance=\"good\"})") > before; },
       kPatience));
   const auto counters = prometheus.query(
       "count by (__name__) ({__name__=~\"zeropool_.+_(total|seconds_count)\", instance=\"good\"})");
@@ -195,12 +189,14 @@ TEST_CASE("Prometheus sees what is so, and alerts on what is wrong and on nothin
   // At every moment of it all.
   CHECK(prometheus.always(kIdentity, "30m", 0));
   CHECK(prometheus.query(std::string("count(") + kIdentity + ")").size() == 1);
-  CHECK(prometheus.always("sum by (instance) (zeropool_budget_committed_bytes)"
-                          " <= bool sum by (instance) (zeropool_budget_bytes)",
-                          "30m", 1));
+  CHECK(
+      prometheus.always("sum by (instance) (zeropool_budget_committed_bytes)"
+                        " <= bool sum by (instance) (zeropool_budget_bytes)",
+                        "30m", 1));
   CHECK(eventually(
       [&] {
-        const double used = prometheus.value("instance:zeropool_budget_used:ratio{instance=\"bad\"}");
+        const double used =
+            prometheus.value("instance:zeropool_budget_used:ratio{instance=\"bad\"}");
         return used > 0.9 && used <= 1;
       },
       kPatience));

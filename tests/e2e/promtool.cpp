@@ -20,7 +20,9 @@ using zeropool::Buffer;
 
 namespace {
 
-std::string folder() { return std::string(std::getenv("ZEROPOOL_SOURCE_DIR")) + "/config/prometheus"; }
+std::string folder() {
+  return std::string(std::getenv("ZEROPOOL_SOURCE_DIR")) + "/config/prometheus";
+}
 
 CommandResult shell(const std::string& command) {
   ProgramOptions options;
@@ -68,14 +70,16 @@ TEST_CASE("promtool's tests can fail: another threshold in any alert is found") 
   const std::string alerts = read_file(copy.path() + "/alerts.yml");
   const std::regex threshold("(expr: .*[<>=] )([0-9.]+)");
   std::size_t found = 0;
-  for (std::sregex_iterator at(alerts.begin(), alerts.end(), threshold), end; at != end; ++at, ++found) {
+  for (std::sregex_iterator at(alerts.begin(), alerts.end(), threshold), end; at != end;
+       ++at, ++found) {
     // Never true any more.
     std::string changed = alerts;
     changed.replace(static_cast<std::size_t>(at->position(0)), (*at)[0].str().size(),
                     "expr: absent(up) == 7");
     write_file(copy.path() + "/alerts.yml", changed);
     INFO((*at)[0].str());
-    CHECK(shell("cd " + copy.path() + " && promtool test rules tests/alerts_test.yml").exit_code != 0);
+    CHECK(shell("cd " + copy.path() + " && promtool test rules tests/alerts_test.yml").exit_code !=
+          0);
   }
   CHECK(found == alert_names().size());
 }
@@ -105,7 +109,8 @@ TEST_CASE("the rules name no metric that zeropoold does not export") {
   for (std::sregex_iterator at(rules.begin(), rules.end(), metric), end; at != end; ++at) {
     names.insert((*at)[2]);
   }
-  for (const char* group : {"zeropool_pools", "zeropool_instances", "zeropool_fleet", "zeropool_alerts"}) {
+  for (const char* group :
+       {"zeropool_pools", "zeropool_instances", "zeropool_fleet", "zeropool_alerts"}) {
     CHECK(names.erase(group) == 1);
   }
   CHECK(names.size() > 15);

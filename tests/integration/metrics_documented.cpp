@@ -90,7 +90,8 @@ std::string joined(const std::set<std::string>& labels) {
 
 }  // namespace
 
-TEST_CASE("every metric is documented with its type and labels, and every documented one is exported") {
+TEST_CASE(
+    "every metric is documented with its type and labels, and every documented one is exported") {
   const DaemonProcess daemon(
       "budget: 64MiB\nmetrics: {listen: [\"127.0.0.1:0\"], top_clients: 1}\n");
   auto pool = daemon.open();

@@ -151,7 +151,8 @@ TEST_CASE("no counter goes back when the daemon is killed, replaced, and killed 
     }
     all.clear();
     CHECK(eventually([&] { return daemon.clients() == 1; }));
-    CHECK(eventually([&] { return daemon.metric("zeropool_handoffs_expired_total") == round + 1; }));
+    CHECK(
+        eventually([&] { return daemon.metric("zeropool_handoffs_expired_total") == round + 1; }));
     const std::map<std::string, double> scraped = counters(daemon.scrape());
     CHECK(gone_back(before, scraped) == "");
     CHECK(scraped.at("zeropool_reclaims_total{pool=\"frames\"}") == round + 1);
@@ -171,7 +172,9 @@ TEST_CASE("no counter goes back when the daemon is killed, replaced, and killed 
   }
 }
 
-TEST_CASE("after a soak with kills the exported counts are the clients' own, up to one operation of each killed thread") {
+TEST_CASE(
+    "after a soak with kills the exported counts are the clients' own, up to one operation of each "
+    "killed thread") {
   DaemonProcess daemon(kConfig);
   constexpr int kClients = 6;
   constexpr int kKills = 60;
@@ -230,12 +233,14 @@ TEST_CASE("after a soak with kills the exported counts are the clients' own, up 
   CHECK(count("reclaims_total") >= kKills);
   CHECK(count("reclaims_total") <= kKills + kKills / 20);
   CHECK(gets_done > 10000);
-  MESSAGE(kKills, " kills: exported ", count("gets_total"), " gets, the clients' own ", gets_done, " to ",
-          gets_begun);
+  MESSAGE(kKills, " kills: exported ", count("gets_total"), " gets, the clients' own ", gets_done,
+          " to ", gets_begun);
 }
 
-TEST_CASE("the clients that hold most have series of their own when they are asked for, and no others") {
-  DaemonProcess daemon(std::string("metrics: {listen: [\"127.0.0.1:0\"], top_clients: 2}\n") + kConfig);
+TEST_CASE(
+    "the clients that hold most have series of their own when they are asked for, and no others") {
+  DaemonProcess daemon(std::string("metrics: {listen: [\"127.0.0.1:0\"], top_clients: 2}\n") +
+                       kConfig);
   std::vector<std::unique_ptr<ChildProcess>> clients;
   for (int number = 1; number <= 3; ++number) {
     clients.push_back(std::make_unique<ChildProcess>([&daemon, number](Link& parent) {
@@ -248,8 +253,9 @@ TEST_CASE("the clients that hold most have series of their own when they are ask
     clients.back()->link().await();
   }
   const auto of = [&](int number) {
-    return daemon.metric("zeropool_client_held_bytes",
-                         {"pid=\"" + std::to_string(clients[static_cast<std::size_t>(number - 1)]->pid()) + "\""});
+    return daemon.metric(
+        "zeropool_client_held_bytes",
+        {"pid=\"" + std::to_string(clients[static_cast<std::size_t>(number - 1)]->pid()) + "\""});
   };
   CHECK(of(3) >= 600 * 4096);
   CHECK(of(2) >= 400 * 4096);

@@ -18,7 +18,8 @@ namespace {
 // As htpasswd -nbBC 4 makes it.
 std::string hash_of(const std::string& password) {
   char setting[CRYPT_GENSALT_OUTPUT_SIZE];
-  REQUIRE(::crypt_gensalt_rn("$2y$", 4, "0123456789abcdef", 16, setting, sizeof setting) != nullptr);
+  REQUIRE(::crypt_gensalt_rn("$2y$", 4, "0123456789abcdef", 16, setting, sizeof setting) !=
+          nullptr);
   crypt_data scratch{};
   return ::crypt_r(password.c_str(), setting, &scratch);
 }
@@ -31,11 +32,26 @@ CommandResult command(std::vector<std::string> arguments) {
 
 // A key and a certificate of its own, for 127.0.0.1 and for a client.
 void make_certificate(const std::string& path) {
-  const CommandResult made = command(
-      {"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-       "-days", "2", "-subj", "/CN=zeropool test", "-addext", "subjectAltName=IP:127.0.0.1",
-       "-addext", "extendedKeyUsage=serverAuth,clientAuth", "-keyout", path + ".key", "-out",
-       path + ".pem"});
+  const CommandResult made = command({"openssl",
+                                      "req",
+                                      "-x509",
+                                      "-newkey",
+                                      "ec",
+                                      "-pkeyopt",
+                                      "ec_paramgen_curve:P-256",
+                                      "-nodes",
+                                      "-days",
+                                      "2",
+                                      "-subj",
+                                      "/CN=zeropool test",
+                                      "-addext",
+                                      "subjectAltName=IP:127.0.0.1",
+                                      "-addext",
+                                      "extendedKeyUsage=serverAuth,clientAuth",
+                                      "-keyout",
+                                      path + ".key",
+                                      "-out",
+                                      path + ".pem"});
   REQUIRE_MESSAGE(made.exit_code == 0, made.err);
 }
 
@@ -58,8 +74,8 @@ struct Secured {
   int get(std::vector<std::string> more, const std::string& page = "/metrics") const {
     std::string url = daemon.metrics_url();
     url.resize(url.rfind('/'));
-    std::vector<std::string> arguments = {"curl", "--silent", "--max-time", "20", "--output",
-                                          "/dev/null", "--write-out", "%{http_code}"};
+    std::vector<std::string> arguments = {"curl",     "--silent",  "--max-time",  "20",
+                                          "--output", "/dev/null", "--write-out", "%{http_code}"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     arguments.push_back(url + page);
     return std::atoi(command(arguments).out.c_str());
@@ -114,11 +130,13 @@ TEST_CASE("TLS and passwords: who has both is served; a change of the file holds
 
   // None of it any more.
   write_file(secured.path("web.yml"), "");
-  CHECK(eventually([&] {
-    std::string url = secured.daemon.metrics_url();
-    url.replace(0, 5, "http");
-    return command({"curl", "--silent", "--fail", "--max-time", "20", url}).exit_code == 0;
-  }, 30s));
+  CHECK(eventually(
+      [&] {
+        std::string url = secured.daemon.metrics_url();
+        url.replace(0, 5, "http");
+        return command({"curl", "--silent", "--fail", "--max-time", "20", url}).exit_code == 0;
+      },
+      30s));
   CHECK(secured.daemon.ctl({"status"}).exit_code == 0);
 }
 
@@ -142,12 +160,14 @@ TEST_CASE("a client without the right certificate is not served") {
   CHECK(secured.get(older) == 0);
 }
 
-TEST_CASE("a web configuration that cannot be read at start stops clients from nothing, and nobody is served without it") {
+TEST_CASE(
+    "a web configuration that cannot be read at start stops clients from nothing, and nobody is "
+    "served without it") {
   const TemporaryFolder folder;
   const std::string web = folder.path() + "/web.yml";
   write_file(web, "basic_auth_users: {prometheus: plain}\n");
-  const DaemonProcess daemon("budget: 16MiB\nmetrics: {listen: [\"127.0.0.1:0\"], web_config: " + web +
-                             "}\n");
+  const DaemonProcess daemon(
+      "budget: 16MiB\nmetrics: {listen: [\"127.0.0.1:0\"], web_config: " + web + "}\n");
   CHECK(daemon.metrics_url().empty());
   CHECK(daemon.log().find("metrics: not served before " + web + " is mended") != std::string::npos);
   auto pool = daemon.open();
@@ -172,7 +192,8 @@ TEST_CASE("--check-config looks at the web configuration, too") {
 }
 
 TEST_CASE("listening beyond loopback without a password is warned of") {
-  const DaemonProcess daemon("budget: 16MiB\nmetrics: {listen: [\"0.0.0.0:0\", \"127.0.0.1:0\"]}\n");
+  const DaemonProcess daemon(
+      "budget: 16MiB\nmetrics: {listen: [\"0.0.0.0:0\", \"127.0.0.1:0\"]}\n");
   CHECK(daemon.log().find("whoever reaches 0.0.0.0:") != std::string::npos);
   CHECK(daemon.log().find("whoever reaches 127.0.0.1:") == std::string::npos);
 }

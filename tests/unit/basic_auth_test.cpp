@@ -10,7 +10,8 @@ namespace {
 
 std::string bcrypt(const std::string& password, const char* prefix = "$2y$") {
   char setting[CRYPT_GENSALT_OUTPUT_SIZE];
-  REQUIRE(::crypt_gensalt_rn(prefix, 4, "0123456789abcdef", 16, setting, sizeof setting) != nullptr);
+  REQUIRE(::crypt_gensalt_rn(prefix, 4, "0123456789abcdef", 16, setting, sizeof setting) !=
+          nullptr);
   crypt_data scratch{};
   return ::crypt_r(password.c_str(), setting, &scratch);
 }
@@ -40,12 +41,14 @@ TEST_CASE("who knows the password is let in, and nobody else") {
   CHECK(auth.allows(basic("empty:")));
   for (const std::string& pair :
        {std::string("prometheus:wrong"), std::string("prometheus:"), std::string("prometheus"),
-        std::string("nobody:correct horse"), std::string("empty:x"), std::string(":"), std::string(),
-        std::string("prometheus:correct horse\0", 25), std::string("prometheus\0:correct horse", 25)}) {
+        std::string("nobody:correct horse"), std::string("empty:x"), std::string(":"),
+        std::string(), std::string("prometheus:correct horse\0", 25),
+        std::string("prometheus\0:correct horse", 25)}) {
     CAPTURE(pair);
     CHECK_FALSE(auth.allows(basic(pair)));
   }
-  for (const char* header : {"", "Basic", "Basic ", "Basic !!!!", "Bearer abc", "Basic =", "Basic Og"}) {
+  for (const char* header :
+       {"", "Basic", "Basic ", "Basic !!!!", "Bearer abc", "Basic =", "Basic Og"}) {
     CAPTURE(header);
     CHECK_FALSE(auth.allows(header));
   }
@@ -56,7 +59,8 @@ TEST_CASE("a scrape each second costs one bcrypt, and guesses do not push out wh
   BasicAuth auth({{"prometheus", bcrypt("good")}});
   for (int i = 0; i < 100; ++i) REQUIRE(auth.allows(basic("prometheus:good")));
   CHECK(auth.checks() == 1);
-  for (int i = 0; i < 200; ++i) REQUIRE_FALSE(auth.allows(basic("prometheus:" + std::to_string(i))));
+  for (int i = 0; i < 200; ++i)
+    REQUIRE_FALSE(auth.allows(basic("prometheus:" + std::to_string(i))));
   CHECK(auth.checks() == 201);
   for (int i = 0; i < 50; ++i) REQUIRE_FALSE(auth.allows(basic("prometheus:199")));
   CHECK(auth.checks() == 201);

@@ -2,23 +2,25 @@
 
 #include <string>
 #include <string_view>
+#include <zlib.h>
 
 #include <doctest/doctest.h>
-#include <zlib.h>
 
 #include "daemon/gzip.hpp"
 
 namespace zeropool::daemon {
 
-TEST_CASE("OpenMetrics is answered to who names it, as Prometheus does, and text to everybody else") {
+TEST_CASE(
+    "OpenMetrics is answered to who names it, as Prometheus does, and text to everybody else") {
   const auto open = [](std::string_view accept) {
     return choose_format(accept) == MetricsFormat::kOpenMetrics;
   };
   CHECK(open("application/openmetrics-text"));
   CHECK(open("application/openmetrics-text; version=1.0.0; charset=utf-8"));
   CHECK(open("APPLICATION/OpenMetrics-Text;version=\"1.0.0\""));
-  CHECK(open("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q="
-             "0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"));
+  CHECK(open(
+      "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q="
+      "0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"));
   CHECK(open("text/plain;q=0.5, application/openmetrics-text;q=0.6"));
   CHECK(open("text/*;q=0.2,*/*;q=0.9,application/openmetrics-text;q=0.2"));
   CHECK_FALSE(open(""));
@@ -50,7 +52,8 @@ TEST_CASE("gzip is answered to who takes it") {
 TEST_CASE("what is packed is the same when it is unpacked") {
   for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{3'000'000}}) {
     std::string text;
-    while (text.size() < bytes) text += "zeropool_gets_total{pool=\"" + std::to_string(text.size()) + "\"} 1\n";
+    while (text.size() < bytes)
+      text += "zeropool_gets_total{pool=\"" + std::to_string(text.size()) + "\"} 1\n";
     text.resize(bytes);
     const auto packed = gzipped(text);
     REQUIRE(packed);

@@ -187,8 +187,8 @@ TEST_CASE("more connections than allowed wait, and are served when others are dr
 
 TEST_CASE("garbage is refused, and the next request is served") {
   const Served served;
-  const std::string garbage[] = {std::string(64, '\0').append("\r\n\r\n"), "\x16\x03\x01\x02\r\n\r\n",
-                                 "GET\r\n\r\n",
+  const std::string garbage[] = {std::string(64, '\0').append("\r\n\r\n"),
+                                 "\x16\x03\x01\x02\r\n\r\n", "GET\r\n\r\n",
                                  "GET " + std::string(100'000, 'a') + " HTTP/1.1\r\n\r\n",
                                  "GET / HTTP/1.1\r\n" + std::string(100'000, 'h') + ": x\r\n\r\n"};
   for (const std::string& text : garbage) {
@@ -204,8 +204,7 @@ TEST_CASE("metrics come in the format and the encoding that is asked for") {
   const Served served;
   const std::string open = ask(served.address, "GET /metrics",
                                "Accept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n");
-  CHECK(has(open,
-            "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"));
+  CHECK(has(open, "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"));
   CHECK(has(open, "Vary: Accept, Accept-Encoding\r\n"));
   CHECK(body_of(open) == "zeropool_up 1\n# EOF\n");
   const std::string packed =
@@ -231,7 +230,8 @@ TEST_CASE("clients that send a byte now and then are dropped when others come") 
 }
 
 TEST_CASE("a thousand connections that say nothing keep nobody out") {
-  const Served served(handlers(), {.connections = 16, .timeout_seconds = 60, .patience_seconds = 60});
+  const Served served(handlers(),
+                      {.connections = 16, .timeout_seconds = 60, .patience_seconds = 60});
   std::vector<UniqueFd> crowd;
   for (int i = 0; i < 1000; ++i) {
     crowd.push_back(connect_to(served.address));
@@ -240,7 +240,8 @@ TEST_CASE("a thousand connections that say nothing keep nobody out") {
   CHECK(has(ask(served.address, "GET /metrics"), "HTTP/1.1 200"));
 }
 
-TEST_CASE("a client that ends its side, or never reads, is served or dropped, and others are served") {
+TEST_CASE(
+    "a client that ends its side, or never reads, is served or dropped, and others are served") {
   const Served served;
   const UniqueFd half = connect_to(served.address);
   send_text(half, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");

@@ -72,8 +72,10 @@ TEST_CASE("what is wrong is refused with its place and what is allowed") {
   check_refused("tls_server_config: {min_version: TLS9}\n", {"TLS12"});
   check_refused("tls_server_config: {client_auth_type: yes}\n", {"RequireAndVerifyClientCert"});
   check_refused("tls_server_config: {cipher_suites: [x]}\n", {"cipher_suites"});
-  check_refused("http_server_config: {headers: {Server: x}}\n", {"http_server_config.headers.Server"});
-  check_refused("http_server_config: {headers: {X-Frame-Options: \"a\\nb\"}}\n", {"X-Frame-Options"});
+  check_refused("http_server_config: {headers: {Server: x}}\n",
+                {"http_server_config.headers.Server"});
+  check_refused("http_server_config: {headers: {X-Frame-Options: \"a\\nb\"}}\n",
+                {"X-Frame-Options"});
   check_refused("a: [\n", {"web.yml:"});
   CHECK(load_web_config("/nowhere/web.yml").errors.size() == 1);
   CHECK(load_web_config("/dev/null").errors.size() == 1);
@@ -92,9 +94,11 @@ TEST_CASE("certificate and key must be PEM and belong together") {
   folder.write("cert.pem", "no certificate");
   folder.write("key.pem", "no key");
   const WebConfigOutcome outcome = load_web_config(folder.write(
-      "web.yml", "tls_server_config: {cert_file: cert.pem, key_file: " + folder.path() + "/key.pem}\n"));
+      "web.yml",
+      "tls_server_config: {cert_file: cert.pem, key_file: " + folder.path() + "/key.pem}\n"));
   REQUIRE(outcome.errors.size() == 1);
-  CHECK(outcome.errors[0].to_string().find("are not a PEM certificate and its key") != std::string::npos);
+  CHECK(outcome.errors[0].to_string().find("are not a PEM certificate and its key") !=
+        std::string::npos);
   CHECK(outcome.files.size() == 3);
   CHECK(outcome.files[1] == folder.path() + "/cert.pem");
 }

@@ -24,7 +24,8 @@ std::string in_seconds(const std::string& rules) {
   return std::regex_replace(waits, std::regex("\\[5m\\]"), "[8s]");
 }
 
-constexpr const char* kConfig = R"(global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 500ms}
+constexpr const char* kConfig =
+    R"(global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 500ms}
 rule_files: [recording_rules.yml, alerts.yml]
 scrape_configs:
   - job_name: zeropool
@@ -37,7 +38,8 @@ constexpr const char* kListening = "msg=\"Listening on\" address=";
 
 std::string shipped(const std::string& file) {
   const char* source = std::getenv("ZEROPOOL_SOURCE_DIR");
-  if (source == nullptr) throw std::runtime_error("ZEROPOOL_SOURCE_DIR is not set; run this by ctest");
+  if (source == nullptr)
+    throw std::runtime_error("ZEROPOOL_SOURCE_DIR is not set; run this by ctest");
   return read_file(std::string(source) + "/config/prometheus/" + file);
 }
 
@@ -92,8 +94,14 @@ void PrometheusProcess::scrape(const std::map<std::string, std::string>& targets
 
 nlohmann::json PrometheusProcess::query(const std::string& expression) const {
   ProgramOptions options;
-  options.arguments = {"curl", "--silent", "--show-error", "--max-time", "30", "--get",
-                       "--data-urlencode", "query=" + expression,
+  options.arguments = {"curl",
+                       "--silent",
+                       "--show-error",
+                       "--max-time",
+                       "30",
+                       "--get",
+                       "--data-urlencode",
+                       "query=" + expression,
                        "http://" + address_ + "/api/v1/query"};
   const CommandResult answer = run_command(options);
   if (answer.exit_code != 0) throw std::runtime_error("curl: " + answer.err);

@@ -66,8 +66,8 @@ std::string found_on_path(const std::string& program) {
 }
 
 // Between fork and exec: async-signal-safe calls only.
-[[noreturn]] void become(const char* program, char* const* arguments, char* const* environment, int out, int err,
-                         const std::optional<unsigned>& user, pid_t parent) {
+[[noreturn]] void become(const char* program, char* const* arguments, char* const* environment,
+                         int out, int err, const std::optional<unsigned>& user, pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(126);
   ::dup2(out, STDOUT_FILENO);
@@ -154,7 +154,8 @@ Program::Program(const ProgramOptions& options) {
   const pid_t parent = ::getpid();
   pid_ = ::fork();
   if (pid_ == 0) {
-    become(program.c_str(), argument_list.data(), environment_list.data(), out, err, options.user, parent);
+    become(program.c_str(), argument_list.data(), environment_list.data(), out, err, options.user,
+           parent);
   }
   if (err != out) ::close(err);
   ::close(out);
