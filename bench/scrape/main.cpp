@@ -132,17 +132,33 @@ class Crowd {
   [[noreturn]] static void live(std::size_t threads, int ready) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     auto pool = zeropool::Pool::open("bench");
-    if (!pool) ::_exit(1);
+    if (!pool) {
+      std::fprintf(stderr, "zeropool_scrape: %s\n", pool.error().sentence.c_str());
+      ::_exit(1);
+    }
     std::atomic<std::size_t> done{0};
     try {
       for (std::size_t thread = 0; thread < threads; ++thread) {
         std::thread([&] {
-          if (!pool->get(4096) || !pool->get(65536)) ::_exit(1);
+          // Records of threads come as they are asked for, and many ask at once.
+          for (int tries = 0; !pool->get(4096); ++tries) {
+            if (tries == 10'000) {
+              std::fprintf(stderr, "zeropool_scrape: %s\n", zp_last_error());
+              ::_exit(1);
+            }
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+          }
+          // Who was without one in the crowd asks again.
+          for (int more = 0; more < 100; ++more) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(2));
+            static_cast<void>(pool->get(4096));
+          }
           done.fetch_add(1);
           for (;;) ::pause();
         }).detach();
       }
-    } catch (const std::system_error&) {
+    } catch (const std::system_error& error) {
+      std::fprintf(stderr, "zeropool_scrape: no more threads: %s\n", error.what());
       ::_exit(1);
     }
     while (done.load() < threads) std::this_thread::sleep_for(std::chrono::milliseconds(1));
