@@ -13,6 +13,7 @@
 
 #include "daemon/client_reclaim.hpp"
 #include "daemon/death.hpp"
+#include "daemon/kept_counters.hpp"
 #include "daemon/lease_watch.hpp"
 #include "daemon/logging.hpp"
 
@@ -267,6 +268,7 @@ void Clients::reclaim(std::uint32_t id, const char* how, bool died) {
                                      report.slots.cached_slots + report.slots.expired_slots;
     pool.counters.reclaim_duration.observe(report.seconds);
   }
+  keep_counters(pool, ledger_);
   std::erase_if(pool.clients, [&](const ClientInfo& info) { return info.id == id; });
   service.free_record(client.record);
   store_.forget(pidfd_name(id));

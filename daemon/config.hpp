@@ -38,6 +38,7 @@ struct PagesConfig {
 struct MetricsConfig {
   std::vector<std::string> listen = {"127.0.0.1:9977", "[::1]:9977"};  // empty = no exporter
   std::optional<std::string> web_config;
+  std::uint32_t top_clients = 0;  // of each pool, with series of their own
   bool operator==(const MetricsConfig&) const = default;
 };
 

@@ -48,5 +48,6 @@ inline constexpr std::size_t kMaxPathBytes = 4095;
 inline constexpr std::size_t kMaxNameBytes = 255;
 inline constexpr std::size_t kMaxAccessNames = 1024;
 inline constexpr std::size_t kMaxListenAddresses = 16;
+inline constexpr std::uint32_t kMaxTopClients = 100;
 
 }  // namespace zeropool::daemon

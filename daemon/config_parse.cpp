@@ -81,9 +81,10 @@ void read_pages(const ConfigField& field, PagesConfig& pages) {
 }
 
 void read_metrics(const ConfigField& field, MetricsConfig& metrics) {
-  const ConfigSection section(field, {"listen", "web_config"});
+  const ConfigSection section(field, {"listen", "web_config", "top_clients"});
   section.read("listen", metrics.listen, read_listen);
   section.read("web_config", metrics.web_config, read_absolute_path);
+  section.read("top_clients", metrics.top_clients, count_in(0, kMaxTopClients));
 }
 
 void read_limits(const ConfigField& field, LimitsConfig& limits) {

@@ -62,6 +62,7 @@ void plan_daemon(Planner& planner, Config& now, const Config& wanted) {
   planner.refuse("pages.reserve", now.pages.reserve, wanted.pages.reserve);
   planner.refuse("metrics.listen", now.metrics.listen, wanted.metrics.listen);
   planner.refuse("metrics.web_config", now.metrics.web_config, wanted.metrics.web_config);
+  planner.apply("metrics.top_clients", now.metrics.top_clients, wanted.metrics.top_clients);
   planner.refuse("limits.clients", now.limits.clients, wanted.limits.clients);
   planner.refuse("limits.threads", now.limits.threads, wanted.limits.threads);
   planner.apply("limits.pending_attaches", now.limits.pending_attaches,

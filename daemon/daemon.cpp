@@ -25,7 +25,7 @@ Daemon::Daemon(DaemonOptions options)
       reloaded_unix_seconds_(started_unix_seconds_) {}
 
 Daemon::~Daemon() {
-  http_.reset();
+  if (http_) http_->stopping();  // it goes after the memory, and looks at none of it from now on
   sessions_.reset();
   listener_.reset();
   if (loop_) loop_->around_sleep({}, {});
@@ -49,6 +49,7 @@ std::unique_ptr<Daemon> Daemon::start(DaemonOptions options, const Config& confi
 
 void Daemon::run() {
   state_ = "running";
+  http_->running();
   notify::ready(status_line());
   loop_->run();
   if (!handing_over_) stop();
@@ -58,6 +59,8 @@ void Daemon::hand_over() {
   spdlog::info("making room for another zeropoold; clients go on");
   handing_over_ = true;
   sessions_->stop_listening();
+  http_.reset();  // its ports are the next daemon's
+  keep_counters();
   store_->keep("listener", listener_->fd());  // who connects now waits for the next daemon
   commits_->finish();
   loop_->stop();
@@ -71,7 +74,7 @@ void Daemon::stop() {
   sessions_->stop_listening();
   listener_.reset();
   for (const auto& service : services_) service->stop();
-  http_.reset();
+  if (http_) http_->stopping();
   store_->end();
   reservation_->give_back_at_end();
   loop_->stop();
@@ -149,20 +152,49 @@ bool Daemon::may_attach_somewhere(const Peer& peer) const {
                      [&](const auto& service) { return service->access().allows(peer); });
 }
 
-DaemonStatistics Daemon::statistics() {
-  DaemonStatistics statistics;
+DaemonStatistics Daemon::statistics() { return complete(snapshot()); }
+
+DaemonSnapshot Daemon::snapshot() {
+  DaemonSnapshot snapshot;
+  DaemonStatistics& statistics = snapshot.statistics;
   statistics.state = state_;
   statistics.budget_bytes = budget_->budget();
   statistics.committed_bytes = budget_->committed();
   statistics.started_unix_seconds = started_unix_seconds_;
   statistics.last_reload_successful = reload_successful_;
   statistics.last_reload_unix_seconds = reloaded_unix_seconds_;
-  statistics.rejections = sessions_->rejections();
+  keep_counters();  // K1
+  statistics.rejections = rejections();
   statistics.release = release_->statistics();
-  for (const auto& pool : pools_) {
-    statistics.pools.push_back(collect_pool_statistics(*pool, *budget_));
-  }
-  return statistics;
+  statistics.release.pressure_events = pressure_events();
+  statistics.top_clients = config_.metrics.top_clients;
+  for (const auto& pool : pools_) snapshot.pools.push_back(snapshot_of(*pool, *budget_));
+  return snapshot;
+}
+
+std::map<std::string, std::uint64_t> Daemon::rejections() const {
+  std::map<std::string, std::uint64_t> sum = counted_before_.rejections;
+  if (!sessions_) return sum;
+  for (const auto& [reason, count] : sessions_->rejections()) sum[reason] += count;
+  return sum;
+}
+
+PressureCounters Daemon::pressure_events() const {
+  PressureCounters sum = counted_before_.pressure_events;
+  const PressureCounters& own = release_->pressure_events();
+  for (std::size_t source = 0; source < kPressureSources; ++source) sum[source] += own[source];
+  return sum;
+}
+
+void Daemon::keep_counters() {
+  for (const auto& pool : pools_) daemon::keep_counters(*pool, *ledger_);
+  std::uint64_t counted =
+      0;  // in each round of the loop: the ledger's words are looked for when there is something new
+  for (const auto& [reason, count] : sessions_->rejections()) counted += count;
+  for (const std::uint64_t count : release_->pressure_events()) counted += count;
+  if (counted == counts_kept_) return;
+  counts_kept_ = counted;
+  keep_counts(rejections(), pressure_events(), *ledger_);
 }
 
 StatusView Daemon::status_view() {

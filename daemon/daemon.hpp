@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,7 @@
 #include "daemon/event_loop.hpp"
 #include "daemon/http_front.hpp"
 #include "daemon/instance_lock.hpp"
+#include "daemon/kept_counters.hpp"
 #include "daemon/ledger.hpp"
 #include "daemon/listener.hpp"
 #include "daemon/occupancy.hpp"
@@ -27,7 +29,7 @@
 #include "daemon/pool_service.hpp"
 #include "daemon/release_watch.hpp"
 #include "daemon/session.hpp"
-#include "daemon/statistics.hpp"
+#include "daemon/statistics_snapshot.hpp"
 #include "daemon/status_view.hpp"
 #include "zeropool/lib/topology.hpp"
 
@@ -56,6 +58,7 @@ class Daemon {
   bool reload(std::string& why);
 
   DaemonStatistics statistics();
+  DaemonSnapshot snapshot();
   StatusView status_view();  // begins a look at who holds what, where the last one is old
   const std::vector<std::unique_ptr<Pool>>& pools() const { return pools_; }
   const Config& config() const { return config_; }
@@ -97,6 +100,9 @@ class Daemon {
   std::uint64_t limit_of(const PoolConfig& pool) const;
   // The reservations and the ledger fit into the budget (U3); else `why`.
   bool promises_fit(const Config& config, std::uint64_t budget_bytes, std::string& why) const;
+  std::map<std::string, std::uint64_t> rejections() const;  // since the first daemon of the ledger
+  PressureCounters pressure_events() const;
+  void keep_counters();
   std::string status_line() const;
   void say_what_was_chosen() const;
 
@@ -120,9 +126,12 @@ class Daemon {
   std::unique_ptr<PageReservation> reservation_;  // goes after all that has pages of it
   std::unique_ptr<DescriptorStore> store_;
   std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<HttpFront> http_;  // answers from before there is memory until after it
   lib::UniqueFd signals_;
   std::unique_ptr<Budget> budget_;
   std::unique_ptr<Ledger> ledger_;
+  DaemonCounts counted_before_;    // by the daemons before
+  std::uint64_t counts_kept_ = 0;  // of this one's counts of no pool
   std::unique_ptr<CommitThread> commits_;
   std::vector<std::unique_ptr<Pool>> pools_;
   std::vector<std::unique_ptr<PoolService>> services_;
@@ -131,7 +140,6 @@ class Daemon {
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<Sessions> sessions_;
   std::unique_ptr<OccupancyWatch> occupancy_;
-  std::unique_ptr<HttpFront> http_;
 };
 
 }  // namespace zeropool::daemon

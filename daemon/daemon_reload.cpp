@@ -15,6 +15,7 @@ namespace zeropool::daemon {
 
 bool Daemon::reload(std::string& why) {
   notify::reloading();
+  if (http_) http_->reread();
   reload_successful_ = false;
   if (options_.config_path.empty()) {
     why = "the daemon runs without a configuration file: there is nothing to reload";

@@ -12,6 +12,7 @@
 #include "daemon/config_describe.hpp"
 #include "daemon/config_reload.hpp"
 #include "daemon/daemon.hpp"
+#include "daemon/kept_counters.hpp"
 #include "daemon/lease_watch.hpp"
 #include "daemon/logging.hpp"
 #include "daemon/machine_memory.hpp"
@@ -76,11 +77,12 @@ bool Daemon::open(const Config& config, std::string& why) {
   store_ = open_descriptor_store(socket_path_, why);
   if (!store_) return false;
   loop_ = EventLoop::create(why);
-  if (!loop_ || !watch_signals(why) || !open_memory(why) || !open_socket(why)) return false;
+  if (!loop_) return false;
   occupancy_ = std::make_unique<OccupancyWatch>(*loop_, pools_);
   http_ = std::make_unique<HttpFront>(
-      *loop_, [this] { return statistics(); }, [this] { return status_view(); });
-  http_->start(config_.metrics.listen);
+      *loop_, [this] { return snapshot(); }, [this] { return status_view(); });
+  http_->start(config_.metrics);
+  if (!watch_signals(why) || !open_memory(why) || !open_socket(why)) return false;
   watch_watchdog(notify::watchdog_interval());
   watch_store();
   ledger_->keep_pools(false);
@@ -111,6 +113,7 @@ bool Daemon::open_memory(std::string& why) {
   // Of pools that are taken up, what is not to be had is had later; none is turned away for it.
   std::string short_of;
   if (!promises_fit(config_, budget_bytes_, short_of)) spdlog::warn("{}", short_of);
+  counted_before_ = kept_counts(*ledger_);
   release_ = std::make_unique<ReleaseWatch>(*loop_, *budget_, pools_);
   apply_to_pools();
   restore_clients(kept);
@@ -125,6 +128,7 @@ bool Daemon::open_memory(std::string& why) {
         bool found = false;
         for (const auto& service : services_) found = service->look_before_sleep() || found;
         release_->look_before_sleep();
+        if (!found) keep_counters();
         return found;
       },
       [this] {
@@ -187,6 +191,7 @@ bool Daemon::open_pool(const PoolConfig& config, std::string& why) {
 // What the next daemon needs of it is kept before any client can attach.
 bool Daemon::serve_pool(std::unique_ptr<Pool> pool, lib::UniqueFd doorbell, std::string& why) {
   const Pool* wants = pool.get();
+  resume_counters(*pool, *ledger_);
   OrderDeskHooks hooks;
   hooks.now_ns = monotonic_ns;
   hooks.wake_fd = [this](std::uint32_t client) { return clients_->wake_fd(client); };
@@ -238,10 +243,6 @@ void Daemon::say_what_was_chosen() const {
   spdlog::info("budget {} of {} memory{}", format_bytes(budget_bytes_),
                format_bytes(usable_memory_bytes_),
                usable_memory_bytes_ < total_memory_bytes_ ? " that our cgroup allows" : "");
-  if (config_.metrics.web_config) {
-    spdlog::warn(
-        "metrics.web_config has no effect yet: /metrics is served without TLS and password");
-  }
   for (const auto& pool : pools_) {
     const lib::PoolShape& shape = pool->memory->plan().shape;
     std::string arenas;

@@ -10,6 +10,7 @@
 #include "daemon/build_info.hpp"
 #include "daemon/metric_pools.hpp"
 #include "daemon/metric_sheet.hpp"
+#include "daemon/open_metrics.hpp"
 #include "daemon/process_metrics.hpp"
 #include "daemon/statistics_words.hpp"
 #include "zeropool/lib/error_code.hpp"
@@ -65,6 +66,7 @@ std::vector<prometheus::MetricFamily> metric_families(const DaemonStatistics& st
       .set({}, statistics.last_reload_unix_seconds);
   add_rejections(sheet, statistics);
   add_pool_metrics(sheet, statistics.pools);
+  add_client_metrics(sheet, statistics.pools, statistics.top_clients);
   add_ring_metrics(sheet, statistics.pools);
   return sheet.take();
 }
@@ -85,7 +87,8 @@ std::vector<prometheus::MetricFamily> StatisticsCollectable::Collect() const {
   return families;
 }
 
-std::string metrics_text(const prometheus::Collectable& collectable) {
+std::string metrics_text(const prometheus::Collectable& collectable, MetricsFormat format) {
+  if (format == MetricsFormat::kOpenMetrics) return open_metrics_text(collectable.Collect());
   return prometheus::TextSerializer().Serialize(collectable.Collect());
 }
 

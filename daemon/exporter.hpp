@@ -16,6 +16,7 @@
 #include <prometheus/collectable.h>
 #include <prometheus/metric_family.h>
 
+#include "daemon/http_accept.hpp"
 #include "daemon/statistics.hpp"
 
 namespace zeropool::daemon {
@@ -33,7 +34,8 @@ class StatisticsCollectable : public prometheus::Collectable {
   std::function<DaemonStatistics()> source_;
 };
 
-// The text format 0.0.4 of one scrape.
-std::string metrics_text(const prometheus::Collectable& collectable);
+// One scrape, as the text format 0.0.4 or OpenMetrics 1.0.
+std::string metrics_text(const prometheus::Collectable& collectable,
+                         MetricsFormat format = MetricsFormat::kText);
 
 }  // namespace zeropool::daemon

@@ -1,44 +1,42 @@
 #pragma once
-// HTTP for people and Prometheus: /metrics, /-/healthy, /-/ready, a status page at / and its figures at
-// /status.json. GET and
-// HEAD only.
+// HTTP for people and Prometheus: /metrics, /-/healthy, /-/ready, a status page at / and its figures at /status.json.
+// GET and HEAD only; TLS and passwords as a WebConfig says.
 //
-// Thread safety: the constructor, start() and the destructor belong to one thread. Handlers are
+// Thread safety: the constructor, start(), secure() and the destructor belong to one thread. Handlers are
 // called on the server's own threads, one call at a time; start() begins that, the destructor ends
 // it (and waits for a call that is under way, so a handler must not wait for the thread that
 // destroys the server).
 // Errors: an address that cannot be served is reported and left out; the others are served. A
-// handler that throws makes a 500.
+// handler that throws makes a 500, one that throws Unavailable a 503.
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "daemon/http_reply.hpp"
+#include "daemon/web_config.hpp"
+
 namespace zeropool::daemon {
 
-struct HttpHandlers {
-  std::function<std::string()> metrics;      // text format 0.0.4
-  std::function<bool()> ready;               // can clients attach and be served?
-  std::function<std::string()> status_page;  // HTML
-  std::function<std::string()> status_json;  // what the page shows
-  std::string page_policy;                   // Content-Security-Policy of the page
-};
-
 struct HttpLimits {
-  unsigned connections = 64;      // at once, per address
-  unsigned timeout_seconds = 10;  // a connection that is silent so long is closed
+  unsigned connections = 64;       // at once, per address; of more the oldest is dropped
+  unsigned timeout_seconds = 10;   // a connection that is silent so long is closed
+  unsigned patience_seconds = 15;  // one that has no answer for so long is dropped when others come
 };
 
 class HttpServer {
  public:
-  HttpServer(std::vector<std::string> listen, HttpHandlers handlers, HttpLimits limits = {});
+  HttpServer(std::vector<std::string> listen, HttpHandlers handlers, HttpLimits limits = {},
+             WebConfig web = {});
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
   // A sentence for each address that is not served. Called once.
   std::vector<std::string> start();
+  // From now on by this configuration: who is connected by the old one is cut off. A sentence for each address that is
+  // served as before, because it cannot be by the new one.
+  std::vector<std::string> secure(WebConfig web);
   // Numeric, with the ports that were got: 127.0.0.1:9977, [::1]:9977.
   std::vector<std::string> bound_addresses() const;
 

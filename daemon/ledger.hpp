@@ -21,7 +21,9 @@
 //
 // Layout of the memfd: LedgerHeader, LedgerClient[client_capacity], LedgerPool[kLedgerPools], then
 // from
-// `states_offset` one byte an extent, each pool's on pages of its own, ring by ring, and its prefixes behind them.
+// `states_offset` one byte an extent, each pool's on pages of its own, ring by ring, its prefixes behind them, and behind
+// those its counters. The daemon's own counters lie behind the header. What an older build laid out has no counters, or
+// zeros there: they begin at 0.
 
 #include <atomic>
 #include <cstdint>
@@ -119,7 +121,15 @@ struct LedgerPool {
   LedgerArena arenas[lib::kMaxArenas];
 };
 
+// Counters that go on where the daemon before left them (kept_counters.hpp): a magic, then words.
+inline constexpr std::uint64_t kCountersMagic = 0x31544e434c5a5250ULL;
+inline constexpr std::uint32_t kDaemonCounterWords = 128;
+inline constexpr std::uint32_t kPoolCounterWords =
+    128;  // of the pool; then kRingCounterWords a ring
+inline constexpr std::uint32_t kRingCounterWords = 2;
+
 static_assert(sizeof(LedgerHeader) == 128);
+static_assert(sizeof(LedgerHeader) + (1 + kDaemonCounterWords) * sizeof(std::uint64_t) <= 4096);
 static_assert(sizeof(LedgerClient) == 32);
 static_assert(sizeof(LedgerPool) == 952);
 static_assert(std::atomic<ExtentState>::is_always_lock_free);
@@ -171,6 +181,9 @@ class Ledger {
   // is published. Tables: kFixedPrefixes, then two a ring.
   std::uint64_t prefix(std::uint32_t pool, std::uint32_t number) const noexcept;
   void set_prefix(std::uint32_t pool, std::uint32_t number, std::uint64_t bytes) noexcept;
+  // Words of counters, each written by a store of its own. Empty: an older build laid the pool out, without room.
+  std::span<std::atomic<std::uint64_t>> counters() noexcept;
+  std::span<std::atomic<std::uint64_t>> counters(std::uint32_t pool) noexcept;
   // What the account of a pool stands at, and the global budget.
   void record_account(std::uint32_t pool, const PoolAccount& account, std::uint64_t metadata_bytes);
   void record_published(std::uint32_t pool, std::uint32_t threads, std::uint32_t orders);
@@ -180,6 +193,8 @@ class Ledger {
   void find_tables();
   bool commit(std::uint64_t offset, std::uint64_t bytes, std::string& why);
   bool in_use(std::uint32_t id) const noexcept;
+  std::span<std::atomic<std::uint64_t>> counter_block(std::uint64_t offset,
+                                                      std::uint64_t words) noexcept;
   std::atomic<ExtentState>& state(std::uint32_t pool, std::uint64_t number) const noexcept;
 
   Budget& budget_;

@@ -17,6 +17,13 @@ std::uint64_t pages(std::uint64_t bytes) {
 
 void program_order() { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
+std::uint64_t prefix_bytes(std::uint64_t rings) {
+  return (kFixedPrefixes + 2 * rings) * sizeof(std::uint64_t);
+}
+std::uint64_t counter_bytes(std::uint64_t rings) {
+  return (1 + kPoolCounterWords + kRingCounterWords * rings) * sizeof(std::uint64_t);
+}
+
 void describe(LedgerPool& pool, const lib::PoolShape& shape) {
   lib::set_text(pool.name, shape.name);
   pool.region_bytes = shape.region_bytes;
@@ -44,7 +51,7 @@ std::uint32_t Ledger::open_pool(const lib::ControlPlan& plan, std::uint32_t pool
   const auto ring_count = static_cast<std::uint32_t>(plan.rings.size());
   const std::uint64_t prefixes_at = (first_extent(plan, ring_count) + 7) / 8 * 8;
   const std::uint64_t state_bytes =
-      pages(prefixes_at + (kFixedPrefixes + 2 * std::uint64_t{ring_count}) * sizeof(std::uint64_t));
+      pages(prefixes_at + prefix_bytes(ring_count) + counter_bytes(ring_count));
   // The first free entry whose states have room, or a new one with new room.
   for (std::uint32_t index = 0; index < kLedgerPools; ++index) {
     LedgerPool& pool = pools_[index];
@@ -154,6 +161,30 @@ void Ledger::set_prefix(std::uint32_t pool, std::uint32_t number, std::uint64_t 
   program_order();
   prefixes[number].store(bytes, kPlain);
   program_order();
+}
+
+std::span<std::atomic<std::uint64_t>> Ledger::counter_block(std::uint64_t offset,
+                                                            std::uint64_t words) noexcept {
+  auto* block = reinterpret_cast<std::atomic<std::uint64_t>*>(mapping_.data() + offset);
+  if (block->load(kPlain) != kCountersMagic) {  // new, or of an older build
+    for (std::uint64_t word = 1; word <= words; ++word) block[word].store(0, kPlain);
+    program_order();
+    block->store(kCountersMagic, kPlain);  // COMMIT
+  }
+  return {block + 1, words};
+}
+
+std::span<std::atomic<std::uint64_t>> Ledger::counters() noexcept {
+  return counter_block(sizeof(LedgerHeader), kDaemonCounterWords);
+}
+
+std::span<std::atomic<std::uint64_t>> Ledger::counters(std::uint32_t index) noexcept {
+  const LedgerPool& pool = pools_[index];
+  const std::uint64_t rings = std::uint64_t{std::min(pool.class_count, lib::kMaxClasses)} *
+                              std::min(pool.arena_count, lib::kMaxArenas);
+  const std::uint64_t offset = pool.prefixes_offset + prefix_bytes(rings);
+  if (offset + counter_bytes(rings) > pool.states_offset + pool.state_bytes) return {};
+  return counter_block(offset, kPoolCounterWords + kRingCounterWords * rings);
 }
 
 void Ledger::record_account(std::uint32_t pool, const PoolAccount& account,

@@ -15,6 +15,7 @@
 #include "daemon/logging.hpp"
 #include "daemon/machine_memory.hpp"
 #include "daemon/page_reserve.hpp"
+#include "daemon/web_config.hpp"
 #include "zeropool/lib/topology.hpp"
 
 namespace {
@@ -74,6 +75,15 @@ int reserve_pages(const daemon::Config& config) {
   return all ? kOk : kRuntimeError;
 }
 
+bool web_config_is_good(const daemon::MetricsConfig& metrics) {
+  if (!metrics.web_config) return true;
+  const daemon::WebConfigOutcome outcome = daemon::load_web_config(*metrics.web_config);
+  for (const daemon::ConfigError& error : outcome.errors) {
+    std::fprintf(stderr, "%s\n", error.to_string().c_str());
+  }
+  return outcome.config.has_value();
+}
+
 int run(const Arguments& arguments) {
   std::string path = arguments.config;
   if (path.empty() && ::access(kDefaultConfig, R_OK) == 0) path = kDefaultConfig;
@@ -83,6 +93,7 @@ int run(const Arguments& arguments) {
   }
   if (!outcome.ok()) return kUsageError;
   if (arguments.check_config) {
+    if (!web_config_is_good(outcome.config->metrics)) return kUsageError;
     std::printf("%s: OK\n", path.empty() ? "defaults" : path.c_str());
     return kOk;
   }

@@ -1,10 +1,12 @@
 #include "daemon/metric_pools.hpp"
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <utility>
 
 #include "daemon/human_bytes.hpp"
+#include "daemon/logging.hpp"
 #include "daemon/statistics_words.hpp"
 
 namespace zeropool::daemon {
@@ -170,7 +172,7 @@ void add_recovery_and_misuse(MetricSheet& sheet, const Pools& pools) {
 void add_states(MetricSheet& sheet, const Pools& pools) {
   MetricSheet::Family slots = sheet.gauge(
       "slots",
-      "Published slots by state. free, cold and cached are estimates.");
+      "Published slots by state: an estimate, cut so that the states sum to what is published.");
   for (const PoolStatistics& pool : pools) {
     for (const RingStatistics& ring : pool.rings) {
       const std::pair<const char*, std::uint64_t> states[] = {{"free", ring.free},
@@ -206,6 +208,30 @@ void add_pool_metrics(MetricSheet& sheet, const Pools& pools) {
   add_memory(sheet, pools);
   add_clients_and_orders(sheet, pools);
   add_recovery_and_misuse(sheet, pools);
+}
+
+void add_client_metrics(MetricSheet& sheet, const Pools& pools, std::uint32_t most) {
+  MetricSheet::Family held = sheet.gauge(
+      "client_held_bytes",
+      "What a client holds and caches, of the clients with most (metrics.top_clients).");
+  for (const PoolStatistics& pool : pools) {
+    std::vector<std::size_t> order;
+    const std::size_t clients = std::min(pool.clients.size(), pool.charged_bytes.size());
+    for (std::size_t i = 0; i < clients; ++i) order.push_back(i);
+    const std::size_t shown = std::min<std::size_t>(most, order.size());
+    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(shown),
+                      order.end(), [&](std::size_t a, std::size_t b) {
+                        return pool.charged_bytes[a] > pool.charged_bytes[b];
+                      });
+    for (std::size_t i = 0; i < shown; ++i) {
+      const ClientInfo& client = pool.clients[order[i]];
+      // The id makes the series one client's; a name is what the client calls itself.
+      MetricLabels labels = with(pool_labels(pool), "client", std::to_string(client.id));
+      labels = with(std::move(labels), "name", printable(client.name, lib::kClientNameBytes - 1));
+      held.set(with(std::move(labels), "pid", std::to_string(client.pid)),
+               pool.charged_bytes[order[i]]);
+    }
+  }
 }
 
 void add_ring_metrics(MetricSheet& sheet, const Pools& pools) {

@@ -11,6 +11,9 @@
 namespace zeropool::daemon {
 
 void add_pool_metrics(MetricSheet& sheet, const std::vector<PoolStatistics>& pools);
+// Of the `most` clients of each pool that hold most.
+void add_client_metrics(MetricSheet& sheet, const std::vector<PoolStatistics>& pools,
+                        std::uint32_t most);
 void add_ring_metrics(MetricSheet& sheet, const std::vector<PoolStatistics>& pools);
 
 }  // namespace zeropool::daemon

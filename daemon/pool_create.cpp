@@ -333,7 +333,9 @@ std::unique_ptr<PoolMemory> PoolMemory::create(const PoolConfig& config,
       state->notes.push_back("pool " + config.name + ", node " +
                              std::to_string(shape.arenas[a].node) + ": " + name_of(choice.of(a)) +
                              " pages");
-      if (choice.chosen[a] != 0) ++state->page_fallbacks[{choice.sizes.front(), choice.of(a)}];
+      if (choice.chosen[a] == 0) continue;
+      ++state->counts.page_fallbacks[static_cast<std::size_t>(choice.sizes.front())]
+                                    [static_cast<std::size_t>(choice.of(a))];
     }
     for (const std::string& note : state->notes) spdlog::info("{}", note);
     return std::unique_ptr<PoolMemory>(new PoolMemory(std::move(state)));

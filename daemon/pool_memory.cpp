@@ -101,12 +101,26 @@ std::uint64_t PoolMemory::free_slots_estimate(std::uint32_t ring) const {
 std::uint64_t PoolMemory::cold_slots_estimate(std::uint32_t ring) const {
   return state_->cold_slots(ring);
 }
-std::uint64_t PoolMemory::trims() const { return state_->trims; }
-std::uint64_t PoolMemory::trimmed_bytes() const { return state_->trimmed_bytes; }
-const ReleasedBytes& PoolMemory::released_bytes() const { return state_->released_bytes; }
+std::uint64_t PoolMemory::trims() const { return state_->counts.trims; }
+std::uint64_t PoolMemory::trimmed_bytes() const { return state_->counts.trimmed_bytes; }
+const ReleasedBytes& PoolMemory::released_bytes() const { return state_->counts.released_bytes; }
 std::uint64_t PoolMemory::page_fallbacks(PageSize from, PageSize to) const {
-  const auto found = state_->page_fallbacks.find({from, to});
-  return found == state_->page_fallbacks.end() ? 0 : found->second;
+  return state_->counts
+      .page_fallbacks[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)];
+}
+const MemoryCounts& PoolMemory::counts() const { return state_->counts; }
+void PoolMemory::resume_counts(const MemoryCounts& before) {
+  MemoryCounts& now = state_->counts;
+  now.trims += before.trims;
+  now.trimmed_bytes += before.trimmed_bytes;
+  for (std::size_t reason = 0; reason < kReleaseReasons; ++reason) {
+    now.released_bytes[reason] += before.released_bytes[reason];
+  }
+  for (std::size_t from = 0; from < kPageSizes; ++from) {
+    for (std::size_t to = 0; to < kPageSizes; ++to) {
+      now.page_fallbacks[from][to] += before.page_fallbacks[from][to];
+    }
+  }
 }
 
 void PoolMemory::reconfigure(const PoolConfig& config) {

@@ -18,8 +18,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "daemon/budget.hpp"
@@ -79,6 +81,15 @@ enum class ReleaseReason : std::size_t {
 };
 inline constexpr std::size_t kReleaseReasons = 5;
 using ReleasedBytes = std::array<std::uint64_t, kReleaseReasons>;
+
+inline constexpr std::size_t kPageSizes = 4;
+// What a pool's memory has counted.
+struct MemoryCounts {
+  std::uint64_t trims = 0;
+  std::uint64_t trimmed_bytes = 0;
+  ReleasedBytes released_bytes{};  // their sum is trimmed_bytes
+  std::array<std::array<std::uint64_t, kPageSizes>, kPageSizes> page_fallbacks{};  // [from][to]
+};
 
 // By release_idle().
 struct IdleLook {
@@ -191,6 +202,9 @@ class PoolMemory {
   std::uint64_t trimmed_bytes() const;
   const ReleasedBytes& released_bytes() const;  // their sum is trimmed_bytes()
   std::uint64_t page_fallbacks(PageSize from, PageSize to) const;
+  const MemoryCounts& counts() const;
+  // Adds what the daemon before had counted.
+  void resume_counts(const MemoryCounts& before);
   std::uint32_t ledger_index() const;  // LedgerClient::pool
   const std::vector<std::string>& notes()
       const;  // which pages were chosen, and why; logged already

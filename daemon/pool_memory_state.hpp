@@ -284,14 +284,11 @@ struct PoolMemory::State {
   Watermarks watermarks;
   std::uint64_t metadata_bytes = 0;
   std::vector<StraySearch> stray_searches;  // one a data segment, then the control segment's
-  std::uint64_t trims = 0;
-  std::uint64_t trimmed_bytes = 0;
-  ReleasedBytes released_bytes{};
+  MemoryCounts counts;
   ReleaseConfig release;
   bool looked_with_clients = true;       // at the last release_idle()
   Clock::time_point no_top_up_before{};  // the system is short of memory
-  std::map<std::pair<PageSize, PageSize>, std::uint64_t> page_fallbacks;
-  std::uint32_t verify_ring = 0;  // what verify_some looks at next
+  std::uint32_t verify_ring = 0;         // what verify_some looks at next
   std::uint32_t verify_next = 0;
   std::uint64_t look_number = 0;
   std::vector<std::string> notes;

@@ -43,8 +43,6 @@ std::unique_ptr<PoolService> PoolService::start(EventLoop& loop, Pool& pool, Ord
   }
   service->control_device_ = control.st_dev;
   service->control_inode_ = control.st_ino;
-  pool.counters.reclaimed_held.resize(pool.memory->ring_count());
-  pool.counters.reclaimed_in_transit.resize(pool.memory->ring_count());
   pool.orders = std::make_unique<OrderDesk>(pool, std::move(hooks));
   pool.leases = std::make_unique<LeaseWatch>(pool);
   pool.audit = std::make_unique<AuditWatch>(pool, std::move(add_departed));

@@ -46,6 +46,7 @@ class ReleaseWatch {
   void look_before_sleep();
   void on_pressure(PressureSource source);
   ReleaseStatistics statistics() const;
+  const PressureCounters& pressure_events() const { return pressure_events_; }
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -1,8 +1,11 @@
 #include "daemon/statistics.hpp"
 
+#include <utility>
+
+#include "daemon/holders.hpp"
 #include "daemon/order_desk.hpp"
 #include "daemon/share_ends.hpp"
-#include "daemon/thread_counters.hpp"
+#include "daemon/statistics_snapshot.hpp"
 
 namespace zeropool::daemon {
 namespace {
@@ -25,36 +28,13 @@ void add_page_fallbacks(const PoolMemory& memory, PoolStatistics& pool) {
   }
 }
 
-void add_rings(const Pool& pool, PoolStatistics& statistics) {
-  const PoolMemory& memory = *pool.memory;
-  const lib::ControlPlan& plan = memory.plan();
-  statistics.rings.resize(plan.rings.size());
-  add_thread_counters(memory.view(), plan, published_records(memory), statistics);
-  const std::vector<std::uint64_t> shared = shared_slots(pool);
-  for (std::uint32_t number = 0; number < statistics.rings.size(); ++number) {
-    RingStatistics& ring = statistics.rings[number];
-    const lib::RingPlan& ring_plan = plan.rings[number];
-    ring.arena = ring_plan.arena;
-    ring.node = plan.shape.arenas[ring_plan.arena].node;
-    ring.class_bytes = ring_plan.class_bytes;
-    settle_states(
-        ring, RingSupply{
-                  .published = memory.published_slots(number) + memory.quarantined_slots(number),
-                  .quarantined = memory.quarantined_slots(number),
-                  .shared = entry(shared, number),
-                  .cold = memory.cold_slots_estimate(number),
-                  .reclaimed_held = entry(pool.counters.reclaimed_held, number),
-                  .reclaimed_in_transit = entry(pool.counters.reclaimed_in_transit, number),
-              });
-  }
-}
-
 }  // namespace
 
-PoolStatistics collect_pool_statistics(const Pool& pool, Budget& budget) {
+PoolSnapshot snapshot_of(const Pool& pool, Budget& budget) {
   PoolMemory& memory = *pool.memory;
   const lib::ControlPlan& plan = memory.plan();
-  PoolStatistics statistics;
+  PoolSnapshot snapshot;
+  PoolStatistics& statistics = snapshot.statistics;
   statistics.name = memory.name();
   const PoolAccount account = budget.snapshot(memory.account());
   statistics.committed_bytes = account.committed_bytes;
@@ -72,10 +52,51 @@ PoolStatistics collect_pool_statistics(const Pool& pool, Budget& budget) {
     statistics.arenas.push_back({arena.node, arena.page_kind, memory.committed_bytes(number),
                                  memory.misplaced_bytes(number), memory.pinned_bytes(number)});
   }
-  add_rings(pool, statistics);
   statistics.clients = pool.clients;
+  for (const ClientInfo& client : pool.clients) {
+    statistics.charged_bytes.push_back(charge_of(pool, client).bytes());
+  }
   statistics.counters = pool.counters;
+  snapshot.memory = &memory;
+  snapshot.published = published_records(memory);
+  const std::vector<std::uint64_t> shared = shared_slots(pool);
+  for (std::uint32_t number = 0; number < plan.rings.size(); ++number) {
+    snapshot.supply.push_back({
+        .published = memory.published_slots(number) + memory.quarantined_slots(number),
+        .quarantined = memory.quarantined_slots(number),
+        .shared = entry(shared, number),
+        .cold = memory.cold_slots_estimate(number),
+        .reclaimed_held = entry(pool.counters.reclaimed_held, number),
+        .reclaimed_in_transit = entry(pool.counters.reclaimed_in_transit, number),
+    });
+  }
+  return snapshot;
+}
+
+PoolStatistics complete(PoolSnapshot snapshot) {
+  const lib::ControlPlan& plan = snapshot.memory->plan();
+  PoolStatistics statistics = std::move(snapshot.statistics);
+  statistics.rings.resize(plan.rings.size());
+  add_thread_counters(snapshot.memory->view(), plan, snapshot.published, statistics);
+  for (std::size_t number = 0; number < statistics.rings.size(); ++number) {
+    RingStatistics& ring = statistics.rings[number];
+    const lib::RingPlan& ring_plan = plan.rings[number];
+    ring.arena = ring_plan.arena;
+    ring.node = plan.shape.arenas[ring_plan.arena].node;
+    ring.class_bytes = ring_plan.class_bytes;
+    settle_states(ring, snapshot.supply[number]);
+  }
   return statistics;
+}
+
+DaemonStatistics complete(DaemonSnapshot snapshot) {
+  DaemonStatistics statistics = std::move(snapshot.statistics);
+  for (PoolSnapshot& pool : snapshot.pools) statistics.pools.push_back(complete(std::move(pool)));
+  return statistics;
+}
+
+PoolStatistics collect_pool_statistics(const Pool& pool, Budget& budget) {
+  return complete(snapshot_of(pool, budget));
 }
 
 }  // namespace zeropool::daemon

@@ -27,6 +27,7 @@ struct RingStatistics {
   std::uint64_t in_transit = 0;
   std::uint64_t shared = 0;
   std::uint64_t quarantined = 0;
+  std::uint64_t shared = 0;  // with several readers
   // Counters.
   std::uint64_t tls_hits = 0;
   std::uint64_t shared_hits = 0;
@@ -70,6 +71,7 @@ struct PoolStatistics {
   std::vector<ArenaStatistics> arenas;
   std::vector<RingStatistics> rings;
   std::vector<ClientInfo> clients;
+  std::vector<std::uint64_t> charged_bytes;  // of each client: what it holds and caches
   PoolCounters counters;
 };
 
@@ -80,6 +82,7 @@ struct DaemonStatistics {
   std::uint64_t started_unix_seconds = 0;
   bool last_reload_successful = true;
   std::uint64_t last_reload_unix_seconds = 0;
+  std::uint32_t top_clients = 0;  // how many of a pool's clients have series of their own
   std::map<std::string, std::uint64_t> rejections;  // attaches refused, by error name
   ReleaseStatistics release;
   std::vector<PoolStatistics> pools;

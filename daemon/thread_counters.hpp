@@ -39,7 +39,7 @@ struct RingSupply {
   std::uint64_t reclaimed_in_transit = 0;  // taken back from hand-offs that nobody ended
 };
 
-// Sets published, quarantined, shared, held, in_transit, cached, cold and free so that the last seven sum to the first,
+// Sets published, quarantined, shared, held, in_transit, cached, cold and free so that the others sum to the first,
 // whatever the counters say: each is cut to what those before it leave, free is the rest.
 void settle_states(RingStatistics& ring, const RingSupply& supply);
 

@@ -97,9 +97,9 @@ TrimReport PoolMemory::State::trim(std::uint64_t wanted_bytes, std::uint32_t exc
 }
 
 void PoolMemory::State::count_release(const TrimReport& report, ReleaseReason reason) {
-  trims += report.extents;
-  trimmed_bytes += report.bytes;
-  released_bytes[static_cast<std::size_t>(reason)] += report.bytes;
+  counts.trims += report.extents;
+  counts.trimmed_bytes += report.bytes;
+  counts.released_bytes[static_cast<std::size_t>(reason)] += report.bytes;
 }
 
 void PoolMemory::State::trim_ring(std::uint32_t ring, std::uint64_t wanted_bytes,

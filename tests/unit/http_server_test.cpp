@@ -8,6 +8,7 @@
 #include <string>
 #include <sys/socket.h>
 #include <thread>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -19,7 +20,11 @@ namespace {
 using lib::UniqueFd;
 
 HttpHandlers handlers(bool ready = true) {
-  return {.metrics = [] { return std::string("zeropool_up 1\n"); },
+  return {.metrics =
+              [](MetricsFormat format) {
+                return std::string(format == MetricsFormat::kText ? "zeropool_up 1\n"
+                                                                  : "zeropool_up 1\n# EOF\n");
+              },
           .ready = [ready] { return ready; },
           .status_page = [] { return std::string("<!doctype html><p>well"); },
           .status_json = [] { return std::string("{}\n"); },
@@ -141,9 +146,13 @@ TEST_CASE("not ready is 503 with a sentence, and healthy all the same") {
 
 TEST_CASE("a handler that throws makes a 500, and the next request is served") {
   HttpHandlers throwing = handlers();
-  throwing.metrics = []() -> std::string { throw std::runtime_error("no"); };
+  throwing.metrics = [](MetricsFormat) -> std::string { throw std::runtime_error("no"); };
+  throwing.status_page = []() -> std::string { throw Unavailable("the daemon is starting"); };
   const Served served(std::move(throwing));
   CHECK(has(ask(served.address, "GET /metrics"), "HTTP/1.1 500"));
+  const std::string starting = ask(served.address, "GET /");
+  CHECK(has(starting, "HTTP/1.1 503"));
+  CHECK(body_of(starting) == "the daemon is starting\n");
   CHECK(has(ask(served.address, "GET /-/healthy"), "HTTP/1.1 200"));
 }
 
@@ -180,8 +189,8 @@ TEST_CASE("more connections than allowed wait, and are served when others are dr
 
 TEST_CASE("garbage is refused, and the next request is served") {
   const Served served;
-  const std::string garbage[] = {std::string(64, '\0') + "\r\n\r\n", "\x16\x03\x01\x02\r\n\r\n",
-                                 "GET\r\n\r\n",
+  const std::string garbage[] = {std::string(64, '\0').append("\r\n\r\n"),
+                                 "\x16\x03\x01\x02\r\n\r\n", "GET\r\n\r\n",
                                  "GET " + std::string(100'000, 'a') + " HTTP/1.1\r\n\r\n",
                                  "GET / HTTP/1.1\r\n" + std::string(100'000, 'h') + ": x\r\n\r\n"};
   for (const std::string& text : garbage) {
@@ -191,6 +200,84 @@ TEST_CASE("garbage is refused, and the next request is served") {
     CHECK_FALSE(has(read_to_end(socket), "HTTP/1.1 200"));
     CHECK(has(ask(served.address, "GET /metrics"), "HTTP/1.1 200"));
   }
+}
+
+TEST_CASE("metrics come in the format and the encoding that is asked for") {
+  const Served served;
+  const std::string open = ask(served.address, "GET /metrics",
+                               "Accept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n");
+  CHECK(has(open, "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"));
+  CHECK(has(open, "Vary: Accept, Accept-Encoding\r\n"));
+  CHECK(body_of(open) == "zeropool_up 1\n# EOF\n");
+  const std::string packed =
+      ask(served.address, "GET /metrics", "Accept-Encoding: deflate, gzip\r\n");
+  CHECK(has(packed, "Content-Encoding: gzip\r\n"));
+  CHECK(has(packed, "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+  CHECK(has(body_of(packed), "\x1f\x8b"));
+  CHECK_FALSE(has(ask(served.address, "GET /-/healthy", "Accept-Encoding: gzip\r\n"), "gzip"));
+}
+
+TEST_CASE("clients that send a byte now and then are dropped when others come") {
+  const Served served(handlers(), {.connections = 4, .timeout_seconds = 60, .patience_seconds = 1});
+  const UniqueFd slow[] = {connect_to(served.address), connect_to(served.address),
+                           connect_to(served.address)};
+  for (const UniqueFd& socket : slow) send_text(socket, "GET /metrics HTTP/1.1\r\nX-Slow: ");
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::milliseconds(1200);
+  while (std::chrono::steady_clock::now() < patience) {
+    for (const UniqueFd& socket : slow) send_text(socket, "x");
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  CHECK(has(ask(served.address, "GET /metrics"), "HTTP/1.1 200"));
+  for (const UniqueFd& socket : slow) CHECK_FALSE(has(read_to_end(socket, 30), "200"));
+}
+
+TEST_CASE("a thousand connections that say nothing keep nobody out") {
+  const Served served(handlers(),
+                      {.connections = 16, .timeout_seconds = 60, .patience_seconds = 60});
+  std::vector<UniqueFd> crowd;
+  for (int i = 0; i < 1000; ++i) {
+    crowd.push_back(connect_to(served.address));
+    if (i % 100 == 0) CHECK(has(ask(served.address, "GET /metrics"), "HTTP/1.1 200"));
+  }
+  CHECK(has(ask(served.address, "GET /metrics"), "HTTP/1.1 200"));
+}
+
+TEST_CASE(
+    "a client that ends its side, or never reads, is served or dropped, and others are served") {
+  const Served served;
+  const UniqueFd half = connect_to(served.address);
+  send_text(half, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  ::shutdown(half.get(), SHUT_WR);
+  static_cast<void>(read_to_end(half));
+  const UniqueFd deaf = connect_to(served.address);
+  for (int i = 0; i < 50; ++i) send_text(deaf, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  {
+    const UniqueFd gone = connect_to(served.address);
+    send_text(gone, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    const linger at_once{1, 0};  // a reset
+    ::setsockopt(gone.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  }
+  CHECK(has(ask(served.address, "GET /metrics"), "HTTP/1.1 200"));
+}
+
+TEST_CASE("users are asked for their password, on every path, and headers are those configured") {
+  WebConfig web;
+  web.users["prometheus"] = "$2y$04$abcdefghijklmnopqrstuuKVnZ6Hj0PTXNEIWnbOkFRxgTY1.4JSa";
+  web.headers["X-Frame-Options"] = "deny";
+  HttpServer server({"127.0.0.1:0"}, handlers(), {}, web);
+  REQUIRE(server.start().empty());
+  const std::string address = server.bound_addresses().at(0);
+  for (const char* path : {"/", "/metrics", "/-/healthy", "/-/ready", "/nothing"}) {
+    CAPTURE(path);
+    const std::string answer = ask(address, std::string("GET ") + path);
+    CHECK(has(answer, "HTTP/1.1 401"));
+    CHECK(has(answer, "WWW-Authenticate: Basic realm=\"zeropool\""));
+    CHECK(has(answer, "X-Frame-Options: deny\r\n"));
+  }
+  // And from the next moment on, none.
+  CHECK(server.secure({}).empty());
+  CHECK(server.bound_addresses() == std::vector<std::string>{address});
+  CHECK(has(ask(address, "GET /metrics"), "HTTP/1.1 200"));
 }
 
 TEST_CASE("an occupied port is reported, and the other addresses are served") {

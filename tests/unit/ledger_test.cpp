@@ -193,3 +193,39 @@ TEST_CASE("a ledger of another build is refused by name, and left as it was") {
   }
   CHECK_FALSE(Ledger::adopt(budget, lib::UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC)), why));
 }
+
+TEST_CASE("counters begin at 0, are found again by the next daemon, and are a pool's own") {
+  Budget first(std::uint64_t{64} << 20);
+  std::string why;
+  const auto before = Ledger::create(first, 16, why);
+  REQUIRE(before);
+  lib::ControlPlan plan;
+  REQUIRE(lib::plan_control_segment(small_shape(), plan) == "");
+  const std::uint32_t pool = before->open_pool(plan, 7, why);
+  const std::uint32_t other = before->open_pool(plan, 8, why);
+  REQUIRE(pool != lib::kNone);
+  REQUIRE(other != lib::kNone);
+  const auto words = before->counters(pool);
+  REQUIRE(words.size() == kPoolCounterWords + kRingCounterWords * plan.rings.size());
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    CHECK(words[i].load() == 0);
+    words[i].store(i + 1);
+  }
+  before->counters()[3].store(99);
+  for (const auto& word : before->counters(other)) CHECK(word.load() == 0);
+  // Beside them, nothing moved.
+  for (std::uint32_t table = 0; table < kFixedPrefixes + 2 * plan.rings.size(); ++table) {
+    CHECK(before->prefix(pool, table) == 0);
+  }
+  CHECK(before->extent(pool, 0) == ExtentState::kAbsent);
+  CHECK(before->extent(other, 0) == ExtentState::kAbsent);
+
+  Budget second(std::uint64_t{64} << 20);
+  const auto after =
+      Ledger::adopt(second, lib::UniqueFd(::fcntl(before->fd(), F_DUPFD_CLOEXEC, 0)), why);
+  REQUIRE_MESSAGE(after, why);
+  const auto found = after->counters(pool);
+  REQUIRE(found.size() == words.size());
+  for (std::size_t i = 0; i < found.size(); ++i) CHECK(found[i].load() == i + 1);
+  CHECK(after->counters()[3].load() == 99);
+}

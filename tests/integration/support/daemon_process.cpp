@@ -21,7 +21,7 @@ using namespace std::chrono_literals;
 // A daemon under a sanitizer, or on an emulated machine, takes its time.
 constexpr auto kStartLimit = 120s;
 constexpr auto kStopLimit = 10s;
-constexpr const char* kMetricsWords = "metrics at http://";
+constexpr const char* kMetricsWords = "metrics at http";  // or https
 constexpr const char* kNoMetricsWords = " metrics: ";
 
 std::string program_from(const char* variable) {
@@ -175,7 +175,7 @@ std::string DaemonProcess::metrics_url() const {
 
 HttpAnswer DaemonProcess::http(const std::string& method, const std::string& path) const {
   const std::string url = metrics_url();
-  const std::size_t host_at = std::strlen("http://");
+  const std::size_t host_at = url.find("//") + 2;
   const std::size_t colon = url.find(':', host_at);
   if (colon == std::string::npos) return {};
   const std::string host = url.substr(host_at, colon - host_at);

@@ -62,7 +62,7 @@ class DaemonProcess {
   std::string log_before() const { return read_file(folder() + "/log.before"); }
   bool alive() { return !program_->ended().has_value(); }
 
-  // "http://127.0.0.1:PORT/metrics"
+  // "http://127.0.0.1:PORT/metrics", or https
   std::string metrics_url() const;
   HttpAnswer http(const std::string& method, const std::string& path) const;
   std::string scrape() const { return http("GET", "/metrics").body; }

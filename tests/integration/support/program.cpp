@@ -53,9 +53,21 @@ int open_output(const std::string& path) {
   return fd;
 }
 
+// A name without a slash, as a shell finds it.
+std::string found_on_path(const std::string& program) {
+  const char* path = std::getenv("PATH");
+  if (path == nullptr || program.find('/') != std::string::npos) return program;
+  std::istringstream folders(path);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    const std::string candidate = folder + "/" + program;
+    if (::access(candidate.c_str(), X_OK) == 0) return candidate;
+  }
+  return program;
+}
+
 // Between fork and exec: async-signal-safe calls only.
-[[noreturn]] void become(char* const* arguments, char* const* environment, int out, int err,
-                         const std::optional<unsigned>& user, pid_t parent) {
+[[noreturn]] void become(const char* program, char* const* arguments, char* const* environment,
+                         int out, int err, const std::optional<unsigned>& user, pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(126);
   ::dup2(out, STDOUT_FILENO);
@@ -64,7 +76,7 @@ int open_output(const std::string& path) {
     ::_exit(126);
   }
   if (user) ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // setuid has cleared it
-  ::execve(arguments[0], arguments, environment);
+  ::execve(program, arguments, environment);
   ::_exit(127);
 }
 
@@ -133,6 +145,7 @@ std::optional<End> wait_for_child(pid_t pid, std::chrono::milliseconds limit) {
 
 Program::Program(const ProgramOptions& options) {
   std::vector<std::string> arguments = options.arguments;
+  const std::string program = found_on_path(arguments.at(0));
   std::vector<std::string> environment = environment_of(options);
   const std::vector<char*> argument_list = pointers(arguments);
   const std::vector<char*> environment_list = pointers(environment);
@@ -141,7 +154,8 @@ Program::Program(const ProgramOptions& options) {
   const pid_t parent = ::getpid();
   pid_ = ::fork();
   if (pid_ == 0) {
-    become(argument_list.data(), environment_list.data(), out, err, options.user, parent);
+    become(program.c_str(), argument_list.data(), environment_list.data(), out, err, options.user,
+           parent);
   }
   if (err != out) ::close(err);
   ::close(out);

@@ -30,7 +30,7 @@ std::string read_file(const std::string& path);
 void write_file(const std::string& path, const std::string& text);
 
 struct ProgramOptions {
-  std::vector<std::string> arguments;  // the first is the program
+  std::vector<std::string> arguments;  // the first is the program, by path or found on $PATH
   // Set in its environment; without a value: taken out of it.
   std::vector<std::pair<std::string, std::optional<std::string>>> environment;
   std::string output;            // a file; empty: /dev/null
