@@ -25,7 +25,6 @@ struct RingStatistics {
   std::uint64_t cached = 0;
   std::uint64_t held = 0;
   std::uint64_t in_transit = 0;
-  std::uint64_t shared = 0;
   std::uint64_t quarantined = 0;
   std::uint64_t shared = 0;  // with several readers
   // Counters.
