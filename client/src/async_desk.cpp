@@ -138,7 +138,9 @@ ErrorCode Suspended::why_expired(const AsyncOp& op) noexcept {
     last = ErrorCode::budget_exhausted;
   }
   if (last != ErrorCode::ok) return last;
-  return posted == nullptr ? ErrorCode::too_many_orders : ErrorCode::timed_out;
+  // A pause before the next look for a cell: there was none.
+  const bool no_cell = posted == nullptr && desk_->retry_pause_ns != 0;
+  return no_cell ? ErrorCode::too_many_orders : ErrorCode::timed_out;
 }
 
 void Suspended::note_answer(const AsyncOp& op, int code) noexcept {
