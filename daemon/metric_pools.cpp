@@ -168,9 +168,8 @@ void add_recovery_and_misuse(MetricSheet& sheet, const Pools& pools) {
 }
 
 void add_states(MetricSheet& sheet, const Pools& pools) {
-  MetricSheet::Family slots = sheet.gauge(
-      "slots",
-      "Published slots by state. free, cold and cached are estimates.");
+  MetricSheet::Family slots =
+      sheet.gauge("slots", "Published slots by state. free, cold and cached are estimates.");
   for (const PoolStatistics& pool : pools) {
     for (const RingStatistics& ring : pool.rings) {
       const std::pair<const char*, std::uint64_t> states[] = {{"free", ring.free},

@@ -37,8 +37,7 @@ Try try_adopt(Attachment& attachment, const HandleParts& parts, zp_buffer* buffe
   }
   const RingSetup& setup = attachment.rings[parts.ring];
   if (parts.kind == HandleKind::kShare) {
-    const lib::Mark mark{
-        setup.view.slots[parts.slot].mark.load(std::memory_order_relaxed)};
+    const lib::Mark mark{setup.view.slots[parts.slot].mark.load(std::memory_order_relaxed)};
     code = mark.state() == lib::SlotState::kShared && mark.generation() == parts.generation
                ? fail(ErrorCode::invalid_argument,
                       "this handle is of a shared buffer: adopt it with adopt_shared()")
@@ -80,7 +79,8 @@ zp_handle make_handle(const HandleParts& parts) noexcept {
 HandleParts read_handle(zp_handle handle) noexcept {
   return {handle.word[0] >> 24, static_cast<std::uint32_t>((handle.word[0] >> 8) & 0xffff),
           static_cast<std::uint32_t>(handle.word[1]),
-          static_cast<std::uint32_t>(handle.word[1] >> 32), static_cast<HandleKind>(handle.word[0] & 0xff)};
+          static_cast<std::uint32_t>(handle.word[1] >> 32),
+          static_cast<HandleKind>(handle.word[0] & 0xff)};
 }
 
 int adopt(Attachment& attachment, zp_handle handle, zp_buffer* buffer) noexcept {

@@ -82,8 +82,8 @@ struct Attachment : zeropool::v1::detail::PoolState {
   std::atomic<std::uint64_t> gone_after_starts{0};  // the header's when daemon_gone_ns was set
   std::atomic<bool> reconnecting{false};            // a thread is about it
 
-  std::atomic<std::int64_t> share_holds{0};         // of shared buffers, by this process
-  std::atomic<std::uint32_t> next_share{0};         // where to look for a free cell first
+  std::atomic<std::int64_t> share_holds{0};  // of shared buffers, by this process
+  std::atomic<std::uint32_t> next_share{0};  // where to look for a free cell first
 
   // Under guard->lock.
   std::vector<ClientCache*> caches;  // of all threads

@@ -209,8 +209,8 @@ int zp_release(zp_buffer* buffer, uint32_t receiver, zp_handle* handle) {
     }
     charge_of(attachment).remove(attachment.rings[ring].class_bytes);  // Q1
     count_up(access.ops().record(ring).released);
-    *handle = make_handle(
-        {generation, ring, buffer->slot, attachment.pool_tag, HandleKind::kBuffer});
+    *handle =
+        make_handle({generation, ring, buffer->slot, attachment.pool_tag, HandleKind::kBuffer});
     *buffer = zp_buffer{};
   }
   if (attachment.closing.load(std::memory_order_relaxed)) end_if_unused(attachment);

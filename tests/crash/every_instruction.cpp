@@ -204,7 +204,8 @@ TEST_CASE("a buffer that is shared, killed after instructions all over it, comes
   sweep(operations::share(), 100, 0, 400);
 }
 
-TEST_CASE("the last hold of a share put, killed after instructions all over it: it comes back once") {
+TEST_CASE(
+    "the last hold of a share put, killed after instructions all over it: it comes back once") {
   sweep(operations::put_last_hold(), 100, 0, 400);
 }
 
