@@ -45,8 +45,8 @@ std::string rings_of(const nlohmann::json& pool) {
                human_count(number_at(slots, "published")), human_count(number_at(slots, "free")),
                human_count(number_at(slots, "cold")), human_count(number_at(slots, "cached")),
                human_count(number_at(slots, "held")), human_count(number_at(slots, "in_transit")),
-               human_count(number_at(slots, "shared")),
-               human_count(number_at(ring, "gets")), human_count(number_at(ring, "allocations"))});
+               human_count(number_at(slots, "shared")), human_count(number_at(ring, "gets")),
+               human_count(number_at(ring, "allocations"))});
   }
   return table.text();
 }

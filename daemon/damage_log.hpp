@@ -25,7 +25,17 @@ class DamageLog {
   void tell(std::uint64_t now_ns, bool now = false);
 
  private:
-  enum Kind : std::size_t { kCounts, kEntries, kMarks, kOwners, kLost, kWithheld, kStrays, kShares, kKinds };
+  enum Kind : std::size_t {
+    kCounts,
+    kEntries,
+    kMarks,
+    kOwners,
+    kLost,
+    kWithheld,
+    kStrays,
+    kShares,
+    kKinds
+  };
 
   bool is_first(Kind kind, std::uint64_t amount);
   std::string attached() const;

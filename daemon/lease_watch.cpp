@@ -116,7 +116,8 @@ void LeaseWatch::sweep_ring(std::uint32_t ring_number, Work& work) {
 
 std::chrono::nanoseconds LeaseWatch::next_look() const {
   const std::chrono::nanoseconds quarter = pool_.config.handoff_lease / 4;
-  if (!seen_.empty() || shares_.waits()) return std::clamp<std::chrono::nanoseconds>(quarter, 250ms, 15s);
+  if (!seen_.empty() || shares_.waits())
+    return std::clamp<std::chrono::nanoseconds>(quarter, 250ms, 15s);
   if (!pool_.clients.empty()) return std::clamp<std::chrono::nanoseconds>(quarter, 1s, 15s);
   return 0ns;
 }

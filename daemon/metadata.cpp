@@ -169,10 +169,9 @@ bool PoolMemory::State::more_than_half_used(Table number) const {
     // Thread records and pins begin with their owner's word, order cells and share cells with their state.
     const auto& first = *reinterpret_cast<const std::atomic<std::uint64_t>*>(entry);
     const std::uint64_t word = first.load(std::memory_order_relaxed);
-    const bool free =
-        number == kOrders   ? lib::OrderWord{word}.state() == lib::OrderState::kFree
-        : number == kShares ? lib::ShareWord{word}.state() == lib::ShareState::kFree
-                            : word == 0;
+    const bool free = number == kOrders   ? lib::OrderWord{word}.state() == lib::OrderState::kFree
+                      : number == kShares ? lib::ShareWord{word}.state() == lib::ShareState::kFree
+                                          : word == 0;
     if (!free) ++used;
   }
   return used > table.published / 2;

@@ -90,7 +90,7 @@ struct ClientHolding {
   std::uint64_t held_bytes = 0;
   std::uint64_t cached_bytes = 0;
   std::uint64_t in_transit_bytes = 0;
-  std::uint64_t shared_bytes = 0;  // that it reads with others: each is said to have all of them
+  std::uint64_t shared_bytes = 0;   // that it reads with others: each is said to have all of them
   std::uint64_t charged_bytes = 0;  // as the client keeps it (client_charge.hpp), not by the scan
 };
 

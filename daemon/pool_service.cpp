@@ -138,8 +138,7 @@ bool PoolService::look_before_sleep() {
 bool PoolService::wishes_raised() const {
   const lib::ControlHeader& header = pool_.memory->header();
   return header.rings_low.load(kRelaxed) != 0 || header.threads_wanted.load(kRelaxed) != 0 ||
-         header.orders_wanted.load(kRelaxed) != 0 ||
-         header.pins_wanted.load(kRelaxed) != 0 ||
+         header.orders_wanted.load(kRelaxed) != 0 || header.pins_wanted.load(kRelaxed) != 0 ||
          header.shares_wanted.load(kRelaxed) != 0;  // all answered by top_up(), which clears them
 }
 

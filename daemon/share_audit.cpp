@@ -37,8 +37,9 @@ void ShareAudit::look_at(std::uint32_t number, const std::unordered_set<std::uin
   std::uint64_t cleared = 0;
   ShareWord state{cell.state.load(std::memory_order_acquire)};
   const std::uint32_t its = state.client();
-  const bool stateless = (state.state() == ShareState::kOpening || state.state() == ShareState::kDying) &&
-                         its != lib::kDaemonClient && !known.contains(its);
+  const bool stateless =
+      (state.state() == ShareState::kOpening || state.state() == ShareState::kDying) &&
+      its != lib::kDaemonClient && !known.contains(its);
   if (!stateless) {
     withheld_.erase(key_of(number, kStateWord));
   } else if (!outlived(key_of(number, kStateWord), state.word, oldest_attach_ns, now_ns)) {

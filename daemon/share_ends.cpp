@@ -85,7 +85,8 @@ void end(Pool& pool, std::uint32_t number, ShareCounts& counts) {
 
 bool is_shared_by(const PoolMemory& memory, std::uint32_t ring, std::uint32_t slot,
                   lib::Mark mark) {
-  std::atomic_thread_fence(std::memory_order_acquire);  // the mark was read before the cell (R-open)
+  std::atomic_thread_fence(
+      std::memory_order_acquire);  // the mark was read before the cell (R-open)
   if (mark.state() != SlotState::kShared || mark.client() >= memory.published().shares ||
       ring >= memory.ring_count() || !memory.in_service(ring, slot)) {
     return false;
@@ -120,7 +121,8 @@ std::vector<std::uint64_t> shared_slots(const Pool& pool) {
   const std::uint32_t published = memory.published().shares;
   for (std::uint32_t number = 0; number < published; ++number) {
     const lib::SharedShareCell& cell = memory.view().share(number);
-    if (ShareWord{cell.state.load(std::memory_order_acquire)}.state() == ShareState::kFree) continue;
+    if (ShareWord{cell.state.load(std::memory_order_acquire)}.state() == ShareState::kFree)
+      continue;
     const lib::SharedSlot name = lib::named_by(cell);
     const Mark shared = name.mark(number);
     if (is_shared_by(memory, name.ring, name.slot, shared) &&
@@ -157,8 +159,7 @@ ShareCounts ShareWatch::sweep(std::uint64_t now_ns) {
       }
     }
     end_if_over(pool_, number, counts);
-    waits_ = waits_ || has_my_hold(cell) ||
-             ShareWord{cell.state.load(kRelaxed)}.client() == kMe;
+    waits_ = waits_ || has_my_hold(cell) || ShareWord{cell.state.load(kRelaxed)}.client() == kMe;
   }
   seen_ = std::move(seen);
   waits_ = waits_ || !seen_.empty();

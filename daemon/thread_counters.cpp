@@ -108,8 +108,8 @@ void settle_states(RingStatistics& ring, const RingSupply& supply) {
   ring.shared = cut(supply.shared);
   ring.held =
       cut(not_negative(served + ring.adopted - ring.puts - ring.released - supply.reclaimed_held));
-  ring.in_transit = cut(
-      not_negative(ring.released - ring.adopted - supply.reclaimed_in_transit - supply.shared));
+  ring.in_transit =
+      cut(not_negative(ring.released - ring.adopted - supply.reclaimed_in_transit - supply.shared));
   ring.cached = cut(ring.cached);
   ring.cold = cut(supply.cold);
   ring.free = rest;

@@ -99,8 +99,8 @@ struct Attachment : zeropool::v1::detail::PoolState {
   // Under guard->async_lock.
   lib::Mapping async_memory;  // an AsyncDesk, wiped by fork
 
-  std::atomic<std::int64_t> share_holds{0};         // of shared buffers, by this process
-  std::atomic<std::uint32_t> next_share{0};         // where to look for a free cell first
+  std::atomic<std::int64_t> share_holds{0};  // of shared buffers, by this process
+  std::atomic<std::uint32_t> next_share{0};  // where to look for a free cell first
 
   // Under guard->lock.
   std::vector<ClientCache*> caches;  // of all threads

@@ -206,13 +206,12 @@ int share(Attachment& attachment, zp_buffer* buffer, zp_shared* shared) noexcept
         attachment.share_holds.fetch_add(1, std::memory_order_relaxed);  // H1
         charge_of(attachment).remove(setup.class_bytes);                 // H2
         count_up(access.ops().record(ring).released);
-        *shared = make_shared(attachment, held.generation() + 1, ring, slot, buffer->size, number,
-                              hold);
+        *shared =
+            make_shared(attachment, held.generation() + 1, ring, slot, buffer->size, number, hold);
         if (attachment.watch.on()) attachment.watch.shared(ring, slot, buffer->size);
       }
     }
-    if (code == 0 && !committed)
-      code = refuse_not_held(attachment, access.cache(), held, found());
+    if (code == 0 && !committed) code = refuse_not_held(attachment, access.cache(), held, found());
   }
   if (committed) {
     *buffer = zp_buffer{};
@@ -250,24 +249,24 @@ int adopt_shared(Attachment& attachment, zp_handle handle, zp_shared* shared) no
     lib::SharedShareCell& cell = attachment.view.share(number);
     const RingSetup& setup = attachment.rings[parts.ring];
     std::uint32_t hold = lib::kNone;
-    switch (
-        lib::join_share(cell, setup.view.slots[parts.slot].mark, mark, me(attachment), hold)) {
+    switch (lib::join_share(cell, setup.view.slots[parts.slot].mark, mark, me(attachment), hold)) {
       case lib::JoinOutcome::kJoined: {
         attachment.share_holds.fetch_add(1, std::memory_order_relaxed);  // H1
         const lib::TransitNote note{cell.note.load(kRelaxed)};
         *shared = make_shared(attachment, parts.generation, parts.ring, parts.slot, note.bytes(),
                               number, hold);
-        if (attachment.watch.on())
-          attachment.watch.shared(parts.ring, parts.slot, shared->size);
+        if (attachment.watch.on()) attachment.watch.shared(parts.ring, parts.slot, shared->size);
         return 0;
       }
       case lib::JoinOutcome::kFull:
-        return fail(ErrorCode::too_many_holders,
-                    "this shared buffer has " + std::to_string(lib::kShareHolders) +
-                        " processes that hold it, as many as there can be: share a copy of it, or "
-                        "adopt it when one of them has put it; the handle stays good for its lease");
+        return fail(
+            ErrorCode::too_many_holders,
+            "this shared buffer has " + std::to_string(lib::kShareHolders) +
+                " processes that hold it, as many as there can be: share a copy of it, or "
+                "adopt it when one of them has put it; the handle stays good for its lease");
       case lib::JoinOutcome::kStale:
-        code = stale(access, "this handle was adopted as often as it is good for, or its lease is over");
+        code = stale(access,
+                     "this handle was adopted as often as it is good for, or its lease is over");
     }
   }
   // Its attachment is open by the caller's pool.

@@ -200,16 +200,17 @@ TEST_CASE(
   sweep(operations::adopt(), 100, 0);
 }
 
-TEST_CASE("a buffer that is shared, killed after instructions all over it, comes back") {
-  sweep(operations::share(), 100, 0, 400);
+TEST_CASE("a buffer that is shared, killed after every instruction, comes back") {
+  sweep(operations::share(), 300, 0);
 }
 
-TEST_CASE("the last hold of a share put, killed after instructions all over it: it comes back once") {
-  sweep(operations::put_last_hold(), 100, 0, 400);
+TEST_CASE(
+    "the last hold of a share put, killed after every instruction: it comes back once") {
+  sweep(operations::put_last_hold(), 300, 0);
 }
 
-TEST_CASE("a share adopted and put, killed after instructions all over it: it comes back once") {
-  sweep(operations::adopt_shared_and_put(), 100, 0, 400);
+TEST_CASE("a share adopted and put, killed after every instruction: it comes back once") {
+  sweep(operations::adopt_shared_and_put(), 300, 0);
 }
 
 TEST_CASE("a batch of gets over two magazines, killed after every instruction, loses nothing") {

@@ -95,10 +95,11 @@ TEST_CASE("sixteen processes read one buffer, and the last of them gives it back
   CHECK(audit["held"] == 0);
   CHECK(daemon.metric("zeropool_slots", {"state=\"shared\""}) == 1);
   std::size_t holders = 0;
-  for (const auto& client : daemon.ctl_json({"clients"})["clients"]) {
+  const nlohmann::json document = daemon.ctl_json({"clients"});
+  for (const auto& client : document["clients"]) {
     if (client["shared_bytes"] == 65536) ++holders;
   }
-  CHECK_MESSAGE(holders == 17, daemon.ctl_json({"clients"}).dump().substr(0, 400));
+  CHECK_MESSAGE(holders == 17, document.dump());
   shared.reset();
   // The handle was good for sixteen.
   CHECK(pool->adopt_shared(handle).error_code() == ErrorCode::stale_handle);
@@ -115,7 +116,9 @@ TEST_CASE("sixteen processes read one buffer, and the last of them gives it back
   CHECK(daemon.metric("zeropool_repairs_total") == 0);
 }
 
-TEST_CASE("a shared buffer is its Buffer's bytes, read-only, and can be written again by its only holder") {
+TEST_CASE(
+    "a shared buffer is its Buffer's bytes, read-only, and can be written again by its only "
+    "holder") {
   const DaemonProcess daemon(kConfig);
   auto pool = daemon.open();
   REQUIRE(pool);
@@ -201,7 +204,8 @@ TEST_CASE("handles of shares out of thin air are stale, and end nobody's share")
   CHECK(daemon.audit()["shared"] == 0);
 }
 
-TEST_CASE("as many processes as a share has room for hold it; one more is told so, and gets it later") {
+TEST_CASE(
+    "as many processes as a share has room for hold it; one more is told so, and gets it later") {
   const DaemonProcess daemon(kConfig);
   std::vector<std::unique_ptr<ChildProcess>> readers;
   auto pool = daemon.open();
@@ -240,7 +244,8 @@ TEST_CASE("as many processes as a share has room for hold it; one more is told s
   CHECK(daemon.audit()["held"] == 0);
 }
 
-TEST_CASE("more shares than there are cells at first: more come; what cannot be shared stays as it was") {
+TEST_CASE(
+    "more shares than there are cells at first: more come; what cannot be shared stays as it was") {
   const DaemonProcess daemon(kConfig);
   auto pool = daemon.open();
   REQUIRE(pool);
@@ -255,7 +260,9 @@ TEST_CASE("more shares than there are cells at first: more come; what cannot be 
   CHECK(daemon.audit()["held"] == 0);
 }
 
-TEST_CASE("an adoption that nobody makes within the lease is over, and a share without holds comes back") {
+TEST_CASE(
+    "an adoption that nobody makes within the lease is over, and a share without holds comes "
+    "back") {
   const DaemonProcess daemon(kShortLease);
   auto pool = daemon.open();
   REQUIRE(pool);
@@ -346,7 +353,9 @@ TEST_CASE("a shared buffer that a child inherits is inert there") {
   CHECK(daemon.audit()["shared"] == 0);
 }
 
-TEST_CASE("a pool that is closed before its shared buffers ends with the last of them, as does a thread") {
+TEST_CASE(
+    "a pool that is closed before its shared buffers ends with the last of them, as does a "
+    "thread") {
   const DaemonProcess daemon(kConfig);
   SharedBuffer shared;
   {
@@ -364,7 +373,8 @@ TEST_CASE("a pool that is closed before its shared buffers ends with the last of
 
 TEST_CASE("a shared slot is charged to nobody until its last holder takes it") {
   const DaemonProcess daemon(
-      "budget: 64MiB\npools: {frames: {classes: [64KiB], client_quota: 1MiB, thread_cache: 64KiB}}\n");
+      "budget: 64MiB\npools: {frames: {classes: [64KiB], client_quota: 1MiB, thread_cache: "
+      "64KiB}}\n");
   auto pool = daemon.open();
   REQUIRE(pool);
   std::vector<SharedBuffer> shares;

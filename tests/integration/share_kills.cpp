@@ -51,8 +51,8 @@ struct Board {
 };
 Board& board() {
   static auto* the_board = [] {
-    void* memory = ::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE,
-                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void* memory =
+        ::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     expect(memory != MAP_FAILED, "mmap");
     return ::new (memory) Board();
   }();
@@ -155,7 +155,8 @@ void fan_out(bool kill_daemon, std::chrono::seconds time, std::uint64_t seed) {
     ++shares;
     const Handle handle = shared.handle(kReaders);
     for (std::size_t i = 0; i < kReaders; ++i) mailbox.send(handle);
-    if (random.below(2) == 0) std::this_thread::sleep_for(std::chrono::microseconds(random.below(2000)));
+    if (random.below(2) == 0)
+      std::this_thread::sleep_for(std::chrono::microseconds(random.below(2000)));
     if (!has_words(shared)) board().broken.fetch_add(1);
     shared.reset();
     if (random.below(4) == 0) {
@@ -217,7 +218,8 @@ TEST_CASE("readers and daemons killed at any moment: every shared buffer comes b
   fan_out(true, 8s, 2);
 }
 
-TEST_CASE("all sixteen holders killed at once, the daemon first: the next daemon gives the buffer back") {
+TEST_CASE(
+    "all sixteen holders killed at once, the daemon first: the next daemon gives the buffer back") {
   DaemonProcess daemon(kConfig);
   auto pool = daemon.open();
   REQUIRE(pool);
@@ -265,7 +267,8 @@ TEST_CASE("a restarted daemon keeps a share that is read, and its holders' names
   CHECK(daemon.audit()["shared"] == 0);
 }
 
-TEST_CASE("what a dead holder with direct I/O read is given back with new pages, after its last reader") {
+TEST_CASE(
+    "what a dead holder with direct I/O read is given back with new pages, after its last reader") {
   DaemonProcess daemon(kConfig);
   auto pool = daemon.open();
   REQUIRE(pool);
@@ -297,7 +300,9 @@ TEST_CASE("what a dead holder with direct I/O read is given back with new pages,
   CHECK(daemon.audit()["lost"] == 0);
 }
 
-TEST_CASE("forged share words are cleared when all who were there have gone; till then shares stay as they are") {
+TEST_CASE(
+    "forged share words are cleared when all who were there have gone; till then shares stay as "
+    "they are") {
   namespace lib = zeropool::lib;
   DaemonProcess daemon(kConfig);
   {

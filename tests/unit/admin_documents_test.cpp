@@ -58,9 +58,13 @@ TEST_CASE("the pools document has the gets of a ring as the sum of their outcome
 TEST_CASE("the clients document joins clients and what they hold") {
   DaemonStatistics statistics = example_statistics();
   statistics.pools[0].clients[0].attached_ns = 30'000'000'000;
-  const json document = clients_document(
-      statistics, {{{.id = 7, .held_bytes = 4096, .cached_bytes = 8192, .in_transit_bytes = 1, .shared_bytes = 65536}}},
-      kClock);
+  const json document = clients_document(statistics,
+                                         {{{.id = 7,
+                                            .held_bytes = 4096,
+                                            .cached_bytes = 8192,
+                                            .in_transit_bytes = 1,
+                                            .shared_bytes = 65536}}},
+                                         kClock);
   REQUIRE(document["clients"].size() == 2);
   CHECK(document["clients"][0]["held_bytes"] == 4096);
   CHECK(document["clients"][0]["cached_bytes"] == 8192);

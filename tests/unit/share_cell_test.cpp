@@ -96,7 +96,8 @@ struct World {
       if (found.state() == SlotState::kShared) ++shared;
     }
     expect(shared == still_shared, "a share has not ended, or ended too early");
-    expect((word.state() == ShareState::kFree) == (shared == 0), "a cell without a share is not free");
+    expect((word.state() == ShareState::kFree) == (shared == 0),
+           "a cell without a share is not free");
     expect(holds == 0 || shared != 0, "a hold is left over");
     expect(holds + word.tickets() != 0 || shared == 0, "a share that nobody holds");
   }
@@ -122,8 +123,7 @@ bool broken_tickets(ShareCell<Atom>& cell, std::uint64_t by) {
     if (ShareWord{found}.state() != ShareState::kAlive ||
         (by != 1 && ShareWord{found}.tickets() == 0))
       return false;
-  } while (!cell.state.compare_exchange_strong(
-      found, found + (by << ShareWord::kOperandShift)));
+  } while (!cell.state.compare_exchange_strong(found, found + (by << ShareWord::kOperandShift)));
   return true;
 }
 
@@ -167,7 +167,8 @@ TEST_CASE("a share lasts until its last hold, and each ticket is good for one") 
   CHECK(world.adopt(0, shared, 3) == kNone);  // stale
 }
 
-TEST_CASE("as many clients as there are words can hold a share, and one more cannot, and loses nothing") {
+TEST_CASE(
+    "as many clients as there are words can hold a share, and one more cannot, and loses nothing") {
   World<std::atomic> world;
   world.share(0, world.hold_slot(0, 1));
   REQUIRE(hand_on(world.cell, 100));
@@ -219,10 +220,10 @@ TEST_CASE("who adopts while the last one drops has a hold, or a stale handle, ne
       auto world = shared_world(holds, 1, tickets);
       const Mark shared = world->shared_mark(0);
       const std::uint32_t hold = holds[1];
-      return Script{{{[=] { world->drop(0, hold, 1); }},
-                     {[=] {
+      return Script{{{[=] { world->drop(0, hold, 1); }}, {[=] {
                        const std::uint32_t own = world->adopt(0, shared, 2);
-                       expect((own != kNone) == (tickets == 1), "a ticket is good for one adoption");
+                       expect((own != kNone) == (tickets == 1),
+                              "a ticket is good for one adoption");
                        if (own != kNone) world->drop(0, own, 2);
                      }}},
                     [=] { world->expect_whole(); }};
@@ -232,8 +233,10 @@ TEST_CASE("who adopts while the last one drops has a hold, or a stale handle, ne
   }
 }
 
-TEST_CASE("a share does not end under a hold that came while the holds were looked at; tickets without a version are caught" *
-          doctest::skip(!kCanSchedule)) {
+TEST_CASE(
+    "a share does not end under a hold that came while the holds were looked at; tickets without a "
+    "version are caught" *
+    doctest::skip(!kCanSchedule)) {
   for (const bool broken : {false, true}) {
     const Explored result = explore(
         [broken] {
@@ -262,8 +265,7 @@ TEST_CASE("a share does not end under a hold that came while the holds were look
             }
             world->drop(0, hold, 3);
           };
-          return Script{{{[=] { world->drop(0, first, 1); }}, {hands_on}, {adopts}},
-                        [=] {
+          return Script{{{[=] { world->drop(0, first, 1); }}, {hands_on}, {adopts}}, [=] {
                           // Without a look at the mailbox in time the ticket is still out.
                           if (ShareWord{world->cell.state.load()}.tickets() == 0)
                             world->expect_whole();
@@ -350,8 +352,10 @@ TEST_CASE("sharing, adopting and dropping, killed after every access, lose nothi
   }
 }
 
-TEST_CASE("the reclaim of one holder while another one drops, killed after every access and done again, ends the share once" *
-          doctest::skip(!kCanSchedule)) {
+TEST_CASE(
+    "the reclaim of one holder while another one drops, killed after every access and done again, "
+    "ends the share once" *
+    doctest::skip(!kCanSchedule)) {
   const Explored result = explore_kills(
       [](std::uint32_t kill_after) {
         std::uint32_t holds[3];

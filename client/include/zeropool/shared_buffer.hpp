@@ -41,7 +41,9 @@ class SharedBuffer {
 
   explicit operator bool() const noexcept { return raw_.data != nullptr; }
   const std::byte* data() const noexcept { return static_cast<const std::byte*>(raw_.data); }
-  std::size_t size() const noexcept { return raw_.size; }  // bytes, as of the Buffer that was shared
+  std::size_t size() const noexcept {
+    return raw_.size;
+  }  // bytes, as of the Buffer that was shared
   std::span<const std::byte> span() const noexcept { return {data(), size()}; }
   // The start of the buffer as a T. Null when it is empty or smaller than a T.
   template <typename T>

@@ -91,9 +91,10 @@ struct Scene {
 inline std::string text(const lib::AuditReport& sum) {
   return std::to_string(sum.slots) + " slots: " + std::to_string(sum.free) + " free, " +
          std::to_string(sum.cached) + " cached, " + std::to_string(sum.held) + " held, " +
-         std::to_string(sum.in_transit) + " in transit, " + std::to_string(sum.shared) + " shared, " + std::to_string(sum.daemon) +
-         " the daemon's, " + std::to_string(sum.lost) + " lost, " + std::to_string(sum.doubled) +
-         " doubled, " + std::to_string(sum.broken) + " broken";
+         std::to_string(sum.in_transit) + " in transit, " + std::to_string(sum.shared) +
+         " shared, " + std::to_string(sum.daemon) + " the daemon's, " + std::to_string(sum.lost) +
+         " lost, " + std::to_string(sum.doubled) + " doubled, " + std::to_string(sum.broken) +
+         " broken";
 }
 
 // The other: holds, shares, caches, and has something in transit to itself.
@@ -105,7 +106,8 @@ inline void start_holder_for(Scene& scene, bool direct_io) {
     held.resize(18);
     std::move(held.back()).release(pool.client_id());
     std::vector<zeropool::SharedBuffer> shared;
-    for (int i = 0; i < 3; ++i) shared.push_back(std::move(held[static_cast<std::size_t>(i)]).share());
+    for (int i = 0; i < 3; ++i)
+      shared.push_back(std::move(held[static_cast<std::size_t>(i)]).share());
     shared.push_back(shared.front());
     for (const auto& hold : shared) expect(static_cast<bool>(hold), hold.error().sentence);
     parent.send(pool.client_id());

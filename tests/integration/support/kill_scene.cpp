@@ -117,10 +117,10 @@ std::string KillScene::text() const {
   const lib::AuditReport sum = segment_->audit();
   return std::to_string(sum.slots) + " slots: " + std::to_string(sum.free) + " free, " +
          std::to_string(sum.cached) + " cached, " + std::to_string(sum.held) + " held, " +
-         std::to_string(sum.in_transit) + " in transit, " +
-         std::to_string(sum.shared) + " shared, " + std::to_string(sum.daemon) +
-         " the daemon's, " + std::to_string(sum.lost) + " lost, " + std::to_string(sum.doubled) +
-         " doubled, " + std::to_string(sum.broken) + " broken";
+         std::to_string(sum.in_transit) + " in transit, " + std::to_string(sum.shared) +
+         " shared, " + std::to_string(sum.daemon) + " the daemon's, " + std::to_string(sum.lost) +
+         " lost, " + std::to_string(sum.doubled) + " doubled, " + std::to_string(sum.broken) +
+         " broken";
 }
 
 void KillScene::find(const std::string& where, const std::string& what) {

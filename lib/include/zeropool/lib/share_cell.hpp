@@ -153,7 +153,7 @@ bool remove_hold(ShareCell<Atom>& cell, std::uint32_t index, HoldWord me) noexce
     const std::uint64_t less = found.count() == 1 ? 0 : found.word - HoldWord::kOne;
     if (cell.holders[index].compare_exchange_strong(found.word, less, std::memory_order_acq_rel,
                                                     std::memory_order_relaxed)) {  // R-drop, COMMIT
-      std::atomic_thread_fence(std::memory_order_seq_cst);  // R-fence
+      std::atomic_thread_fence(std::memory_order_seq_cst);                         // R-fence
       return true;
     }
   }
@@ -254,8 +254,7 @@ bool end_share(ShareCell<Atom>& cell, std::uint32_t client, LeavesOut leaves_out
     const HoldWord hold{cell.holders[i].load(std::memory_order_acquire)};  // R-drop
     if (hold.word != 0 && !leaves_out(i, hold)) return false;
   }
-  return cell.state.compare_exchange_strong(found.word,
-                                            found.next(ShareState::kDying, client).word,
+  return cell.state.compare_exchange_strong(found.word, found.next(ShareState::kDying, client).word,
                                             std::memory_order_acq_rel, std::memory_order_relaxed);
 }
 template <template <typename> class Atom>
