@@ -35,11 +35,12 @@ static_assert(kPressure + kPressureSources <= kDaemonCounterWords);
 // One visit, two directions: the place of each counter is written down once.
 struct Write {
   Words words;
+  // This is done in each round of the loop: what has not changed is not stored.
   void operator()(std::size_t place, const std::uint64_t& value) const {
-    words[place].store(value, kPlain);
+    if (words[place].load(kPlain) != value) words[place].store(value, kPlain);
   }
   void operator()(std::size_t place, const double& value) const {
-    words[place].store(std::bit_cast<std::uint64_t>(value), kPlain);
+    operator()(place, std::bit_cast<std::uint64_t>(value));
   }
 };
 struct Read {
