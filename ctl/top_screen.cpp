@@ -298,6 +298,7 @@ std::string top_text(const json& now, const json& before, const TopState& state)
   Table table(std::move(columns));
   for (const auto& row : list.rows) {
     std::vector<std::string> cells;
+    cells.reserve(row.size());
     for (const TopCell& cell : row) cells.push_back(cell.text);
     table.add(std::move(cells));
   }
