@@ -54,8 +54,8 @@ void send_text(const UniqueFd& socket, const std::string& text) {
   static_cast<void>(::send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL));
 }
 
-// What comes until the server closes the connection, for `seconds` at most.
-std::string read_to_end(const UniqueFd& socket, int seconds = 10) {
+// What comes until the server closes the connection, for `seconds` at most: it takes its timeout for some garbage.
+std::string read_to_end(const UniqueFd& socket, int seconds = 60) {
   std::string text;
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
   while (std::chrono::steady_clock::now() < deadline) {
