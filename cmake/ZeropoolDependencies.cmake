@@ -36,10 +36,13 @@ if(BUILD_TESTING)
   endif()
 endif()
 
+# examples, tests, bench of event loops: Boost.Asio (headers only) and io_uring
+find_package(Boost 1.80 CONFIG QUIET)
+pkg_check_modules(URING QUIET IMPORTED_TARGET liburing)
+
 # tests/integration/direct_io.cpp: storage that answers late
 if(BUILD_TESTING)
   pkg_check_modules(FUSE3 QUIET IMPORTED_TARGET fuse3)
-  pkg_check_modules(URING QUIET IMPORTED_TARGET liburing)
 endif()
 
 # bench
