@@ -197,11 +197,13 @@ class AsioWatch : public std::enable_shared_from_this<AsioWatch> {
  private:
   static void done(void* context, int code, zp_buffer*) {
     auto* op = static_cast<AsioOp*>(context);
-    const std::shared_ptr<AsioWatch> self = op->watch;
-    const std::lock_guard lock(*self->mutex_);
-    self->move_to_ended(*op, code);
-    self->wake();
-    self->changed_.notify_all();
+    // Not the watch: as soon as the mutex is free, op, watch and io_context may go, and this may be a foreign thread.
+    const std::shared_ptr<std::mutex> mutex = op->watch->mutex_;
+    AsioWatch& self = *op->watch;
+    const std::lock_guard lock(*mutex);
+    self.move_to_ended(*op, code);
+    self.wake();
+    self.changed_.notify_all();
   }
 
   // The rest is called under the mutex.
