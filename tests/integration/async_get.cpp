@@ -40,15 +40,15 @@ namespace {
 std::atomic<std::uint64_t> allocations{0};
 }  // namespace
 
-// Counted: what the library asks for comes from the C library, what headers ask for from here.
-void* operator new(std::size_t bytes) {
+// Not inlined: the compiler would see free() of what new returned, and complain. Counted: what the library asks for comes from the C library, what headers ask for from here.
+[[gnu::noinline]] void* operator new(std::size_t bytes) {
   allocations.fetch_add(1, std::memory_order_relaxed);
   void* memory = std::malloc(bytes);
   if (memory == nullptr) std::abort();
   return memory;
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 
