@@ -5,6 +5,7 @@
 #include <exception>
 #include <fcntl.h>
 #include <signal.h>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -181,7 +182,7 @@ MHD_Result HttpListener::send(MHD_Connection* connection, const HttpReply& reply
   if (response == nullptr) return MHD_NO;
   std::map<std::string, std::string> headers = security_->web.headers;
   headers.try_emplace("X-Content-Type-Options", "nosniff");
-  if (reply.content_type == kHtml) {
+  if (std::string_view(reply.content_type) == kHtml) {
     headers.try_emplace("Content-Security-Policy",
                         reply.policy.empty() ? kDefaultPolicy : reply.policy);
   }

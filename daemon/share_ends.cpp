@@ -149,13 +149,17 @@ ShareCounts ShareWatch::sweep(std::uint64_t now_ns) {
       const auto known = seen_.find(number);
       const bool same = known != seen_.end() && known->second.word == word.word;
       const std::uint64_t since = same ? known->second.since_ns : now_ns;
-      if (same && now_ns - since >= lease_ns &&
-          cell.state.compare_exchange_strong(word.word, word.next(ShareState::kAlive, 0).word,
-                                             std::memory_order_acq_rel)) {  // E3, COMMIT
+      std::uint64_t expected = word.word;
+      if (!same || now_ns - since < lease_ns) {
+        seen[number] = Seen{word.word, since};
+      } else if (cell.state.compare_exchange_strong(expected, word.next(ShareState::kAlive, 0).word,
+                                                    std::memory_order_acq_rel)) {  // E3, COMMIT
+        std::atomic_thread_fence(
+            std::memory_order_seq_cst);  // R-drop: then the holds are looked at
         counts.expired += word.tickets();
         ++pool_.counters.handoffs_expired;
       } else {
-        seen[number] = Seen{word.word, since};
+        seen[number] = Seen{expected, now_ns};  // it has just changed: a lease from now
       }
     }
     end_if_over(pool_, number, counts);

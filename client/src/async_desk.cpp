@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::int64_t kFirstRetryNs = 1'000'000;
 constexpr std::int64_t kMostRetryNs = 32'000'000;
+constexpr std::int64_t kAtOnce = 1;  // long past; 0 would switch the timer off
 
 // A child counts on from its parent: no op of the one names a desk of the other.
 std::atomic<std::uint64_t> last_serial{0};
@@ -54,13 +55,13 @@ bool Suspended::add(AsyncOp& op, std::int64_t now_ns) noexcept {
   }
   if (desk_->queue.empty()) {
     desk_->look_at_ns = now_ns + wait_slice_ns(attachment_.header());
-    look(
-        false,
-        now_ns);  // hints about those before, that nobody polled for: they would keep the daemon from waking us
+    // Hints about those before, that nobody polled for: they would keep the daemon from waking us.
+    look(false, now_ns);
   }
   desk_->queue.add(op);
   attachment_.async_holds.fetch_add(1, std::memory_order_relaxed);
-  post(now_ns);
+  // While no cell is to be had, not each of a hundred thousand looks at them all.
+  if (desk_->retry_at_ns <= now_ns) post(now_ns);
   set_timer();
   return true;
 }
@@ -69,7 +70,8 @@ bool Suspended::add(AsyncOp& op, std::int64_t now_ns) noexcept {
 std::uint32_t Suspended::cell_bound() const noexcept {
   const lib::ControlHeader& header = attachment_.header();
   const std::uint32_t capacity = attachment_.order_capacity;
-  return std::min(header.orders_published.load(std::memory_order_acquire), capacity - capacity / 4);
+  const std::uint32_t for_others = capacity > 1 ? std::max(1U, capacity / 4) : 0;
+  return std::min(header.orders_published.load(std::memory_order_acquire), capacity - for_others);
 }
 
 bool Suspended::look(bool everywhere, std::int64_t now_ns) noexcept {
@@ -107,6 +109,7 @@ void Suspended::look_at_cell(std::uint32_t cell) noexcept {
     orphan.order_word = word.with_state(lib::OrderState::kPosted).word;
     if (word.client() != attachment_.client_id || give_back_grant(orphan)) {
       desk_->cells[cell] = nullptr;
+      --desk_->left_behind;
     }
     return;
   }
@@ -189,7 +192,11 @@ bool Suspended::post_one(AsyncOp& op) noexcept {
 }
 
 void Suspended::post(std::int64_t now_ns) noexcept {
-  if (desk_ == nullptr || desk_->queue.waiting() == 0) return;
+  if (desk_ == nullptr) return;
+  if (desk_->queue.waiting() == 0) {
+    desk_->retry_at_ns = desk_->retry_pause_ns = 0;  // or the timer would go off for it for ever
+    return;
+  }
   lib::ControlHeader& header = attachment_.header();
   if (header.daemon_state.load(std::memory_order_relaxed) >=
       static_cast<std::uint32_t>(lib::DaemonState::kStopping)) {
@@ -231,11 +238,17 @@ void Suspended::leave(AsyncOp& op) noexcept {
 
 Ended Suspended::deliver(std::int64_t now_ns) noexcept {
   while (AsyncOp* op = desk_ == nullptr ? nullptr : desk_->queue.first_ready()) {
-    Access access(attachment_);
-    if (access.code() != 0) {  // no thread record now: soon again
-      desk_->retry_at_ns = now_ns + kMostRetryNs;
-      return {};
+    OrderWants wants;
+    // Before Access, as it may need one of its own: the caller's sizes may have changed.
+    if (op->state() == AsyncState::kAnswered &&
+        count_wants(attachment_, batch_of(*op), wants) != 0) {
+      give_back_or_leave(*op);
+      end(*op, ErrorCode::invalid_argument);  // to the end of the list
+      continue;
     }
+    Access access(attachment_);
+    desk_->deliver_at_ns = access.code() != 0 ? now_ns + kMostRetryNs : 0;
+    if (access.code() != 0) return {};  // no thread record now: soon again
     int code = op->code;
     const bool answered = op->state() == AsyncState::kAnswered;
     if (answered) {
@@ -245,8 +258,6 @@ Ended Suspended::deliver(std::int64_t now_ns) noexcept {
       desk_->cells[op->cell] = nullptr;
       code = static_cast<int>(reason == ErrorCode::ok ? ErrorCode::timed_out : reason);
       if (answer == lib::OrderAnswer::kGranted) {
-        OrderWants wants;
-        count_wants(attachment_, batch_of(*op), wants);
         if (accept_batch(attachment_, access, order, wants, op->arena, batch_of(*op))) {  // D3
           code = 0;
         } else if (now_ns < op->deadline_ns) {  // damaged entries: it asks again
@@ -288,11 +299,15 @@ bool Suspended::give_back_grant(AsyncOp& op) noexcept {
   return true;
 }
 
+void Suspended::give_back_or_leave(AsyncOp& op) noexcept {
+  const bool given_back = give_back_grant(op);
+  desk_->cells[op.cell] = given_back ? nullptr : left_behind();
+  if (!given_back) ++desk_->left_behind;
+}
+
 void Suspended::cancel(AsyncOp& op) noexcept {
   if (op.state() == AsyncState::kPosted && withdraw(op)) ring_if_asleep(attachment_);
-  if (op.state() == AsyncState::kAnswered) {
-    desk_->cells[op.cell] = give_back_grant(op) ? nullptr : left_behind();
-  }
+  if (op.state() == AsyncState::kAnswered) give_back_or_leave(op);
   leave(op);
   // Those behind it are posted by the next poll: who cancels thousands would post them all in vain.
   if (desk_->queue.waiting() > 0 && desk_->retry_at_ns == 0) desk_->retry_at_ns = 1;
@@ -316,7 +331,7 @@ void Suspended::take_back_all() noexcept {
   for (AsyncOp* op = desk_->queue.first_ready(); op != nullptr && left > 0; --left) {
     AsyncOp* next = op->next;
     if (op->state() == AsyncState::kAnswered) {
-      desk_->cells[op->cell] = give_back_grant(*op) ? nullptr : left_behind();
+      give_back_or_leave(*op);
       end(*op, ErrorCode::cancelled);  // to the end of the list
     }
     op = next;
@@ -325,14 +340,17 @@ void Suspended::take_back_all() noexcept {
   set_timer();
 }
 
-void Suspended::set_timer() noexcept {
-  if (desk_ == nullptr || desk_->queue.empty() || attachment_.descriptors.events() < 0) return;
+void Suspended::set_timer(std::size_t being_delivered) noexcept {
+  if (desk_ == nullptr || attachment_.descriptors.events() < 0) return;
+  if (desk_->queue.empty() && desk_->left_behind == 0) return;
   std::int64_t at = desk_->look_at_ns;
   if (const AsyncOp* first = desk_->queue.next_deadline()) at = std::min(at, first->deadline_ns);
   if (desk_->retry_at_ns != 0) at = std::min(at, desk_->retry_at_ns);
-  if (desk_->queue.ready() > 0) at = 1;
-  at = std::max<std::int64_t>(at, 1);
-  if (desk_->timer_at_ns != 0 && desk_->timer_at_ns <= at) return;
+  if (desk_->queue.ready() > being_delivered) at = std::min(at, desk_->deliver_at_ns);
+  at = std::max(at, kAtOnce);
+  // Earlier than needed is no matter, but that it goes off at once for what is ready no more.
+  const std::int64_t set = desk_->timer_at_ns;
+  if (set == at || (set != 0 && set < at && set != kAtOnce)) return;
   desk_->timer_at_ns = at;
   attachment_.descriptors.set_timer(at);
 }

@@ -38,6 +38,8 @@ struct AsyncDesk {
   std::int64_t look_at_ns;      // when to look at all cells
   std::int64_t retry_at_ns;     // when to look for cells again; 0: none are missing
   std::int64_t retry_pause_ns;  // grows with each look in vain
+  std::int64_t deliver_at_ns;  // when to deliver again; 0: at once. A thread had no record just now
+  std::uint32_t left_behind;   // cells whose grant nobody could give back yet
   // Why the daemon has granted nothing of a class, as far as it has last said; ok: it has.
   ErrorCode why_nothing[lib::kMaxClasses];
   AsyncOp** cells;  // D1: as many as the pool has; behind this, in the same memory
@@ -70,7 +72,9 @@ class Suspended {
   bool add(AsyncOp& op, std::int64_t now_ns) noexcept;
 
   // Whether it is time to look at all.
-  bool look_due(std::int64_t now_ns) const noexcept { return any() && now_ns >= desk_->look_at_ns; }
+  bool look_due(std::int64_t now_ns) const noexcept {
+    return (any() || (desk_ != nullptr && desk_->left_behind > 0)) && now_ns >= desk_->look_at_ns;
+  }
   // What the daemon has hinted at; all, with `everywhere`. False: it has hinted at nothing.
   bool look(bool everywhere, std::int64_t now_ns) noexcept;
   // Ends those whose time is up.
@@ -89,8 +93,8 @@ class Suspended {
   // As cancel(), but it stays, to be delivered as cancelled.
   void take_back_all() noexcept;
 
-  // Sets the timer for what comes next; at once where something is ready.
-  void set_timer() noexcept;
+  // Sets the timer for what comes next; at once where more is ready than the caller delivers now.
+  void set_timer(std::size_t being_delivered = 0) noexcept;
   // The event descriptor, made if need be. -1 and errno.
   int open_events() noexcept;
   Descriptors::Events take_events() noexcept;
@@ -109,6 +113,8 @@ class Suspended {
   void note_answer(const AsyncOp& op, int code) noexcept;
   // Gives back what its order was granted. False: this thread can have no cache now.
   bool give_back_grant(AsyncOp& op) noexcept;
+  // The same of an op that leaves its cell, at a later look where it must be.
+  void give_back_or_leave(AsyncOp& op) noexcept;
   void leave(AsyncOp& op) noexcept;
 
   Attachment& attachment_;

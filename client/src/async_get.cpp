@@ -122,7 +122,7 @@ std::size_t collect(Attachment& attachment) noexcept {
     const std::int64_t now = monotonic_ns();
     everywhere = suspended.look_due(now);
     // Woken and told nothing of whom: a daemon of before (or bits that somebody else has cleared).
-    if (!everywhere && !suspended.look(false, now) && events.woken) suspended.look(true, now);
+    if (!suspended.look(false, now) && events.woken) suspended.look(true, now);
   }
   // It may connect again, so nobody is kept waiting meanwhile.
   if (everywhere) gone = daemon_is_gone(attachment, monotonic_ns());
@@ -132,13 +132,20 @@ std::size_t collect(Attachment& attachment) noexcept {
   if (gone) suspended.end_all(ErrorCode::no_daemon);
   suspended.expire(now);
   suspended.post(now);
+  // Another poll may have the rest, and the next deadline, while `done` runs here.
+  suspended.set_timer(std::min<std::size_t>(suspended.ready(), 1));
   return suspended.ready();
 }
 
-std::size_t poll(Attachment& attachment, std::size_t max) noexcept {
+// In the child that a `done` has forked, what was held was its parent's (attachment.cpp, drop_inherited()).
+void give_up_holds(Attachment& attachment, std::uint32_t client, std::uint32_t holds) noexcept {
+  if (attachment.guard->client_id.load(std::memory_order_acquire) != client) return;
+  let_go(attachment, holds);
+}
+
+std::size_t poll(Attachment& attachment, std::size_t max, std::uint32_t& holds) noexcept {
   std::size_t left = std::min(max, collect(attachment));
   std::size_t done = 0;
-  std::uint32_t holds = 0;
   for (; left > 0; --left) {
     Ended ended;
     {
@@ -163,7 +170,6 @@ std::size_t poll(Attachment& attachment, std::size_t max) noexcept {
     suspended.post(monotonic_ns());  // into the cells that have become free
     suspended.set_timer();
   }
-  if (holds > 0) attachment.async_holds.fetch_sub(holds, std::memory_order_acq_rel);
   return done;
 }
 
@@ -238,10 +244,17 @@ int zp_stop(zp_async_get* get) {
 size_t zp_poll(zp_pool* pool, size_t max) {
   if (pool == nullptr || max == 0) return 0;
   Attachment& attachment = attachment_of(pool);
-  if (!attachment.attached()) return 0;  // a forked child: what waits is its parent's
-  attachment.async_holds.fetch_add(1, std::memory_order_relaxed);  // D5
-  const std::size_t done = poll(attachment, max);
-  let_go(attachment, 1);
+  std::uint32_t client = 0;
+  {
+    // Under the lock: an attachment that ends does so under it, too, and finds the hold (D5).
+    Locked lock(attachment.guard->async_lock);
+    client = attachment.guard->client_id.load(std::memory_order_acquire);
+    if (client == 0) return 0;  // ended, or a forked child: what waits is its parent's
+    attachment.async_holds.fetch_add(1, std::memory_order_relaxed);
+  }
+  std::uint32_t holds = 1;
+  const std::size_t done = poll(attachment, max, holds);
+  give_up_holds(attachment, client, holds);
   return done;
 }
 

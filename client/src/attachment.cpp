@@ -158,7 +158,10 @@ void take_up(Attachment& attachment, Attached&& attached) noexcept {
   attachment.most_rings = std::max(attachment.most_rings, header.ring_count);
   const auto* classes = reinterpret_cast<const std::uint64_t*>(base + header.class_bytes_offset);
   std::uint32_t near_class = 0;
-  lib::ClassLookup::build({classes, header.class_count}, attachment.lookup, near_class);
+  // A child's other threads may be looking at what it has of its parent: written only where it is another one.
+  lib::ClassLookup lookup;
+  lib::ClassLookup::build({classes, header.class_count}, lookup, near_class);
+  if (lookup != attachment.lookup) attachment.lookup = lookup;
 }
 
 // Caller holds guard->lock.
@@ -187,6 +190,8 @@ std::int64_t held_slots(Attachment& attachment) noexcept {
     done.subtract(cache->taken_over);
     sums.add(done);
   }
+  // A share() raises share_holds before it counts the Buffer as gone; who lowers it holds this lock (share.cpp).
+  std::atomic_thread_fence(std::memory_order_acquire);
   return sums.held() + attachment.share_holds.load(std::memory_order_acquire);
 }
 
@@ -244,6 +249,7 @@ void end_if_unused_locked(Attachment& attachment) noexcept {
     attachment.in_use = false;  // never used in this process (a forked child)
     return;
   }
+  Locked async_lock(attachment.guard->async_lock);  // nobody is at the desk that is unmapped
   Locked lock(attachment.guard->lock);
   if (!attachment.closing.load(std::memory_order_relaxed)) begin_closing(attachment);
   if (held_slots(attachment) > 0 || attachment.async_holds.load(std::memory_order_acquire) > 0) {
@@ -364,6 +370,8 @@ void close_attachment(Attachment& attachment) noexcept {
 
 int ensure_attached(Attachment& attachment) noexcept {
   if (attachment.attached()) return 0;
+  Locked async_lock(
+      attachment.guard->async_lock);  // a child's inherited desk goes (drop_inherited)
   Locked lock(attachment.guard->lock);
   return attach_locked(attachment);
 }

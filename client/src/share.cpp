@@ -79,7 +79,14 @@ zp_shared make_shared(Attachment& attachment, std::uint64_t generation, std::uin
 // wrong_process, or not_held for words that share() and adopt_shared() have not made.
 int check_shared(Attachment& attachment, const zp_shared& shared) noexcept {
   if (const int code = check_incarnation(attachment, shared.word); code != 0) return code;
-  if (shared.cell < published_cells(attachment) && shared.hold < lib::kShareHolders) return 0;
+  if (shared.cell < published_cells(attachment) && shared.hold < lib::kShareHolders) {
+    // They stand as long as the caller has its hold (R5): a copy that was put already names another share, or none.
+    const lib::SharedSlot name = lib::named_by(attachment.view.share(shared.cell));
+    if (name.generation == detail::generation_of(shared.word) &&
+        name.ring == detail::ring_of(shared.word) && name.slot == shared.slot) {
+      return 0;
+    }
+  }
   return fail(ErrorCode::not_held, "this is no hold of a shared buffer");
 }
 
@@ -93,9 +100,10 @@ void came_back(Attachment& attachment, std::uint32_t ring) noexcept {
   ++attachment.exited.adopted;
 }
 
-// The share is this client's to end: Dying. The slot is held then, unless no mark named the cell.
-bool take_slot(Attachment& attachment, std::uint32_t number, lib::SharedSlot& name,
-               lib::Mark& taken) noexcept {
+// The share is this client's to end: Dying. The slot is held then, unless no mark named the cell. `hold`, if it is one, is
+// given up in between: who is killed before that had the slot by its mark or by its hold, and I/O into it is waited for.
+bool take_slot(Attachment& attachment, std::uint32_t number, std::uint32_t hold,
+               lib::SharedSlot& name, lib::Mark& taken) noexcept {
   lib::SharedShareCell& cell = attachment.view.share(number);
   name = lib::named_by(cell);
   bool ours = false;
@@ -108,6 +116,7 @@ bool take_slot(Attachment& attachment, std::uint32_t number, lib::SharedSlot& na
                             lib::SlotState::kHeld, attachment.client_id, taken);
     if (!ours) charge.remove(setup.class_bytes);
   }
+  if (hold != lib::kNone) lib::remove_hold(cell, hold, me(attachment));
   lib::free_share(cell, attachment.client_id);
   if (ours) came_back(attachment, name.ring);
   return ours;
@@ -118,7 +127,7 @@ void put_if_last(Attachment& attachment, std::uint32_t number) noexcept {
   if (!lib::end_share(attachment.view.share(number), attachment.client_id)) return;
   lib::SharedSlot name;
   lib::Mark taken;
-  if (!take_slot(attachment, number, name, taken)) return;
+  if (!take_slot(attachment, number, lib::kNone, name, taken)) return;
   put_one(attachment, detail::make_buffer_word(taken, name.ring, attachment.incarnation),
           name.slot);
 }
@@ -205,6 +214,7 @@ int share(Attachment& attachment, zp_buffer* buffer, zp_shared* shared) noexcept
       if (committed) {
         attachment.share_holds.fetch_add(1, std::memory_order_relaxed);  // H1
         charge_of(attachment).remove(setup.class_bytes);                 // H2
+        std::atomic_thread_fence(std::memory_order_release);             // pairs with held_slots()
         count_up(access.ops().record(ring).released);
         *shared =
             make_shared(attachment, held.generation() + 1, ring, slot, buffer->size, number, hold);
@@ -298,11 +308,10 @@ int unshare(Attachment& attachment, const zp_shared& shared, zp_buffer* buffer) 
                 "others hold this shared buffer, or a handle of it is on its way: only the last "
                 "holder can write it again");
   }
-  lib::remove_hold(cell, shared.hold, me(attachment));
   lib::SharedSlot name;
   lib::Mark taken;
   int code = 0;
-  if (take_slot(attachment, shared.cell, name, taken)) {
+  if (take_slot(attachment, shared.cell, shared.hold, name, taken)) {
     const RingSetup& setup = attachment.rings[name.ring];
     *buffer = zp_buffer{setup.base + name.slot * setup.class_bytes, shared.pool,
                         detail::make_buffer_word(taken, name.ring, attachment.incarnation),
@@ -311,7 +320,12 @@ int unshare(Attachment& attachment, const zp_shared& shared, zp_buffer* buffer) 
   } else {
     code = fail(ErrorCode::not_held, "this shared buffer was taken back already");
   }
-  one_hold_less(attachment);
+  {
+    // Under the lock: who sums up what is held finds the hold, or the Buffer (attachment.cpp, held_slots()).
+    Locked lock(attachment.guard->lock);
+    attachment.share_holds.fetch_sub(1, std::memory_order_acq_rel);
+  }
+  if (attachment.closing.load(kRelaxed)) end_if_unused(attachment);
   return code;
 }
 

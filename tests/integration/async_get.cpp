@@ -341,8 +341,10 @@ TEST_CASE("sizes that no class serves, and a pool that is not open, fail at once
   zp_async_get no_callback{};
   CHECK(zp_get_async(pool.c_pool(), kBytes, -1, nullptr, nullptr) == ZP_INVALID_ARGUMENT);
   pool.get(kBytes).reset();
+#ifndef __SANITIZE_ADDRESS__  // there is no hit: it is told of each get
   CHECK(zp_get_async(pool.c_pool(), kBytes, -1, nullptr, &buffer) == ZP_OK);  // a hit needs none
   CHECK(zp_put(&buffer) == ZP_OK);
+#endif
   CHECK(zp_get_batch_async(pool.c_pool(), nullptr, 1, -1, &no_callback, &buffer) ==
         ZP_INVALID_ARGUMENT);
 }

@@ -9,6 +9,7 @@
 // Lifetime: it keeps its pool open; it must outlive what was allocated from it. An object inherited by fork is inert as a
 // Buffer is: deallocating what lay in a slot does nothing in the child, touching it is a segmentation fault.
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -84,6 +85,11 @@ class MemoryResource final : public std::pmr::memory_resource {
         return;
       }
     }
+    // A forked child's pool may serve other sizes than its parent's: the parent's buffers stay where they are.
+    if (request == 0 && process_word_->load(std::memory_order_relaxed) != process_ &&
+        pool_.owns(data)) {
+      return;
+    }
     options_.upstream->deallocate(data, bytes, alignment);
   }
 
@@ -147,6 +153,8 @@ class MemoryResource final : public std::pmr::memory_resource {
 
   Pool pool_;
   MemoryResourceOptions options_;
+  const std::atomic<std::uint32_t>* const process_word_ = zp_v1_process_word();
+  const std::uint32_t process_ = process_word_->load(std::memory_order_relaxed);
 };
 
 }  // namespace v1

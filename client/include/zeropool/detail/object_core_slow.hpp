@@ -237,6 +237,8 @@ inline ObjectNode* ObjectCore::wait_for_one(std::uint32_t bucket, std::chrono::n
                          : now + timeout;
   Lock held = queue_.lock();
   ObjectQueue::Place place(queue_);
+  // Who waits already may have looked while a take_room() of ours, given up since, had the last place.
+  queue_.wake();
   for (bool in_time = timeout.count() != 0;;) {
     if (place.first()) {
       if (ObjectNode* node = find_cached(bucket)) return node;

@@ -49,6 +49,8 @@ struct ClassLookup {
   // them. False with kNone: no classes, too many, or one that is no class.
   static bool build(std::span<const std::uint64_t> classes, ClassLookup& into,
                     std::uint32_t& near_class) noexcept;
+
+  friend bool operator==(const ClassLookup&, const ClassLookup&) = default;
 };
 
 }  // namespace zeropool::v1::lib
