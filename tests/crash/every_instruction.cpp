@@ -204,8 +204,7 @@ TEST_CASE("a buffer that is shared, killed after every instruction, comes back")
   sweep(operations::share(), 300, 0);
 }
 
-TEST_CASE(
-    "the last hold of a share put, killed after every instruction: it comes back once") {
+TEST_CASE("the last hold of a share put, killed after every instruction: it comes back once") {
   sweep(operations::put_last_hold(), 300, 0);
 }
 
