@@ -40,9 +40,9 @@ enum {
   ZP_STOPPING = 18,      /* zeropoold is stopping; buffers that are held stay valid */
   ZP_WRONG_PROCESS = 19, /* a buffer inherited by fork: the parent's, inert here */
   ZP_TOO_MANY_PINS = 20,
-  ZP_WRONG_TYPE = 21, /* a handle of another type, or of plain bytes; it is as good as before */
-  ZP_PENDING = 22,    /* zp_get_async: it waits, and ends in zp_poll() */
-  ZP_CANCELLED = 23,  /* by zp_stop(), or its pool was closed */
+  ZP_WRONG_TYPE = 21,  /* a handle of another type, or of plain bytes; it is as good as before */
+  ZP_PENDING = 22,     /* zp_get_async: it waits, and ends in zp_poll() */
+  ZP_CANCELLED = 23,   /* by zp_stop(), or its pool was closed */
   ZP_NOT_PENDING = 24, /* zp_cancel, zp_stop: it does not wait (any more) */
   ZP_TOO_MANY_SHARES = 25,
   ZP_TOO_MANY_HOLDERS = 26, /* of one shared buffer */

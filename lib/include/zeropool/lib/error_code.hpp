@@ -28,7 +28,7 @@ enum class ErrorCode : std::uint32_t {
   stopping = 18,
   wrong_process = 19,  // a Buffer inherited by fork
   too_many_pins = 20,
-  wrong_type = 21,  // a handle of another type, or of plain bytes; it stays good
+  wrong_type = 21,   // a handle of another type, or of plain bytes; it stays good
   pending = 22,      // an async get that waits: it ends in zp_poll()
   cancelled = 23,    // by its stop, or its pool was closed
   not_pending = 24,  // an async get that does not wait (any more)
