@@ -37,6 +37,7 @@ Suspended::Suspended(Attachment& attachment) noexcept
 
 bool Suspended::open() noexcept {
   if (desk_ != nullptr) return true;
+  // NOLINTNEXTLINE(bugprone-sizeof-expression): the table's entries are pointers
   const std::size_t bytes = sizeof(AsyncDesk) + sizeof(AsyncOp*) * attachment_.order_capacity;
   std::string why;
   attachment_.async_memory = lib::map_wiped_on_fork((bytes + 4095) / 4096 * 4096, why);

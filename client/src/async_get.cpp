@@ -96,20 +96,22 @@ int get_async(Attachment& attachment, AsyncOp& op, std::int64_t timeout_ns) noex
   return explain_refusal(attachment, ErrorCode::cancelled);
 }
 
-// Fills what the caller says. 0 or an error code.
-int set_up(zp_async_get* get, AsyncOp*& op, zp_buffer* buffers, std::size_t count) noexcept {
+// Filled with what the caller says; null, and the error said: it cannot be.
+AsyncOp* set_up(zp_async_get* get, zp_buffer* buffers, std::size_t count) noexcept {
   if (get == nullptr || get->done == nullptr) {
-    return fail(ErrorCode::invalid_argument, "an async get needs a zp_async_get with `done`");
+    fail(ErrorCode::invalid_argument, "an async get needs a zp_async_get with `done`");
+    return nullptr;
   }
-  op = &op_of(get);
-  if (op->waits()) {
-    return fail(ErrorCode::invalid_argument,
-                "this zp_async_get waits already, or was not zeroed before its first use");
+  AsyncOp& op = op_of(get);
+  if (op.waits()) {
+    fail(ErrorCode::invalid_argument,
+         "this zp_async_get waits already, or was not zeroed before its first use");
+    return nullptr;
   }
-  op->buffers = buffers;
-  op->count = count;
-  op->code = 0;
-  return 0;
+  op.buffers = buffers;
+  op.count = count;
+  op.code = 0;
+  return &op;
 }
 
 // What the daemon and the clock have brought about, as far as it is known. Returns how many can be delivered.
@@ -188,8 +190,8 @@ int zp_get_async(zp_pool* pool, size_t bytes, int64_t timeout_ns, zp_async_get* 
   if (pool == nullptr) return no_pool();
   Attachment& attachment = attachment_of(pool);
   if (take_hit(attachment, bytes, buffer)) return 0;
-  AsyncOp* op = nullptr;
-  if (const int code = set_up(get, op, buffer, 1); code != 0) return code;
+  AsyncOp* const op = set_up(get, buffer, 1);
+  if (op == nullptr) return ZP_INVALID_ARGUMENT;
   op->one_size = bytes;
   op->bytes = &op->one_size;
   op->batch = 0;
@@ -204,8 +206,8 @@ int zp_get_batch_async(zp_pool* pool, const size_t* bytes, size_t count, int64_t
                 "zp_get_batch_async needs sizes and places for the buffers");
   }
   for (size_t i = 0; i < count; ++i) buffers[i] = zp_buffer{};
-  AsyncOp* op = nullptr;
-  if (const int code = set_up(get, op, buffers, count); code != 0) return code;
+  AsyncOp* const op = set_up(get, buffers, count);
+  if (op == nullptr) return ZP_INVALID_ARGUMENT;
   op->bytes = bytes;
   op->batch = 1;
   return get_async(attachment_of(pool), *op, timeout_ns);
