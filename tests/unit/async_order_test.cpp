@@ -198,3 +198,19 @@ TEST_CASE("who reads the eventfd and then the hints finds every answer, or will 
     if (!broken) CHECK(result.complete);
   }
 }
+
+TEST_CASE(
+    "the first answer of a word of hints wakes its client, further ones do not until it has "
+    "looked") {
+  ClientRecord<std::atomic> record{};
+  const std::uint32_t per_bit = cells_per_answer_bit(kCapacity);
+  CHECK(note_answer(record, kCell, kCapacity));
+  CHECK_FALSE(note_answer(record, kCell, kCapacity));
+  CHECK_FALSE(note_answer(record, kCell + per_bit, kCapacity));  // another bit of the same word
+  const std::uint32_t bit = kCell / per_bit % kAnswerBits;
+  const std::uint64_t hints = record.answered[bit / 64].exchange(0);
+  CHECK((hints >> (bit % 64) & 1) == 1);
+  CHECK(note_answer(record, kCell, kCapacity));
+  // The last cell there can be has a bit, too.
+  CHECK((kCapacity - 1) / per_bit < kAnswerBits);
+}

@@ -174,6 +174,16 @@ std::string DaemonProcess::metrics_url() const {
 }
 
 HttpAnswer DaemonProcess::http(const std::string& method, const std::string& path) const {
+  // It takes connections a moment before it answers: 503 until then.
+  HttpAnswer answer;
+  eventually([&] {
+    answer = http_once(method, path);
+    return answer.status != 503;
+  });
+  return answer;
+}
+
+HttpAnswer DaemonProcess::http_once(const std::string& method, const std::string& path) const {
   const std::string url = metrics_url();
   const std::size_t host_at = url.find("//") + 2;
   const std::size_t colon = url.find(':', host_at);

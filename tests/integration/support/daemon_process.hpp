@@ -65,6 +65,7 @@ class DaemonProcess {
   // "http://127.0.0.1:PORT/metrics", or https
   std::string metrics_url() const;
   HttpAnswer http(const std::string& method, const std::string& path) const;
+  HttpAnswer http_once(const std::string& method, const std::string& path) const;
   std::string scrape() const { return http("GET", "/metrics").body; }
   // The sum of all series of that name whose labels have all of `labels`, as in `state="free"`.
   double metric(const std::string& name, const std::vector<std::string>& labels = {}) const;
