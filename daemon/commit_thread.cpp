@@ -17,6 +17,8 @@
 namespace zeropool::daemon {
 namespace {
 
+// Done ahead of demand, a wake of the loop brings so much: 16 extents of 2 MiB, 8 ms of committing at 4 GiB/s.
+constexpr std::uint64_t kAheadBytes = std::uint64_t{32} << 20;
 constexpr std::uint32_t kUnbound = 0xffffffffU;
 constexpr std::size_t kMostNodes = 1024;
 constexpr std::size_t kWordBits = sizeof(unsigned long) * CHAR_BIT;
@@ -62,6 +64,16 @@ void CommitThread::submit(CommitJob job) {
   work_to_do_.notify_one();
 }
 
+void CommitThread::hurry() {
+  bool wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    hurried_ = busy_ || !waiting_.empty();
+    wake = !finished_.empty();
+  }
+  if (wake) ring();
+}
+
 CommitResult CommitThread::run_now(CommitKind kind, const CommitRange& range) {
   CommitResult result;
   bool done = false;  // guarded by mutex_
@@ -86,7 +98,10 @@ std::size_t CommitThread::deliver() {
     Finished finished;
     {
       const std::lock_guard lock(mutex_);
-      if (finished_.empty()) return delivered;
+      if (finished_.empty()) {
+        undelivered_bytes_ = 0;
+        return delivered;
+      }
       finished = std::move(finished_.front());
       finished_.pop_front();
     }
@@ -111,6 +126,7 @@ void CommitThread::forget(const void* owner) {
   std::erase_if(waiting_, [&](const CommitJob& job) { return job.owner == owner; });
   job_done_.wait(lock, [&] { return !busy_ || in_hand_ != owner; });
   std::erase_if(finished_, [&](const Finished& done) { return done.job.owner == owner; });
+  if (!finished_.empty()) ring();  // the job that would have woken the loop may be gone
 }
 
 void CommitThread::work() {
@@ -136,8 +152,13 @@ void CommitThread::work() {
       lock.unlock();
       const CommitResult result = run(job);
       lock.lock();
+      const bool wake = is_worth_a_wake(job);
       finished_.push_back(Finished{std::move(job), result});
-      ring();
+      if (wake) {
+        lock.unlock();  // the loop's first step is to take it
+        ring();
+        lock.lock();
+      }
     } else {
       return;  // stopping_
     }
@@ -183,6 +204,15 @@ int CommitThread::bind(std::uint32_t node) {
   }
   refused_node_ = node;
   return error;
+}
+
+bool CommitThread::is_worth_a_wake(const CommitJob& job) {
+  undelivered_bytes_ += job.range.bytes;
+  const bool last = waiting_.empty();
+  const bool wake = !job.ahead || hurried_ || last || undelivered_bytes_ >= kAheadBytes;
+  if (last) hurried_ = false;
+  if (wake) undelivered_bytes_ = 0;
+  return wake;
 }
 
 void CommitThread::ring() noexcept {

@@ -60,7 +60,7 @@ std::uint64_t PoolMemory::State::slots_gained(std::uint32_t ring, std::uint32_t 
 }
 
 GrowOutcome PoolMemory::State::grow(std::uint32_t ring, std::uint64_t slots,
-                                    std::uint64_t most_bytes) {
+                                    std::uint64_t most_bytes, GrowFor whom) {
   if (ring >= rings.size()) return GrowOutcome::kRegionFull;
   RingState& state = rings[ring];
   state.demanded = true;
@@ -80,7 +80,7 @@ GrowOutcome PoolMemory::State::grow(std::uint32_t ring, std::uint64_t slots,
     }
     if (from.extent_bytes > most_bytes) break;
     std::uint64_t more = 0;
-    refused = begin_extent(ring, extent, more);
+    refused = begin_extent(ring, extent, whom, more);
     if (refused != GrowOutcome::kStarted) break;
     most_bytes -= from.extent_bytes;
     gained += more;
@@ -89,7 +89,7 @@ GrowOutcome PoolMemory::State::grow(std::uint32_t ring, std::uint64_t slots,
   return started ? GrowOutcome::kStarted : refused;
 }
 
-GrowOutcome PoolMemory::State::begin_extent(std::uint32_t ring, std::uint32_t extent,
+GrowOutcome PoolMemory::State::begin_extent(std::uint32_t ring, std::uint32_t extent, GrowFor whom,
                                             std::uint64_t& gained_slots) {
   RingState& state = rings[ring];
   const std::uint64_t bytes = plan.rings[ring].extent_bytes;
@@ -119,6 +119,7 @@ GrowOutcome PoolMemory::State::begin_extent(std::uint32_t ring, std::uint32_t ex
   CommitJob job;
   job.range = extent_range(ring, extent);
   job.owner = this;
+  job.ahead = whom == GrowFor::kAhead;
   job.done = [this, ring, extent, gained](CommitResult result) {
     extent_done(ring, extent, gained, result);
   };

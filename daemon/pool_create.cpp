@@ -229,7 +229,7 @@ void PoolMemory::State::commit_first_extents(std::uint64_t limit_bytes) {
   const std::uint64_t most = limit_bytes / kFirstPart;
   std::uint64_t spent = 0;
   for (std::uint32_t ring = 0; ring < rings.size(); ++ring) {
-    if (grow(ring, 1, plan.rings[ring].extent_bytes) == GrowOutcome::kStarted) {
+    if (grow(ring, 1, plan.rings[ring].extent_bytes, GrowFor::kAhead) == GrowOutcome::kStarted) {
       spent += plan.rings[ring].extent_bytes;
     }
   }
@@ -238,8 +238,8 @@ void PoolMemory::State::commit_first_extents(std::uint64_t limit_bytes) {
         round_up(std::min(watermarks.low_bytes, kFirstBytes), plan.rings[ring].extent_bytes);
     std::uint64_t have = plan.rings[ring].extent_bytes;
     while (have < wanted && spent + plan.rings[ring].extent_bytes <= most) {
-      if (grow(ring, rings[ring].growing_slots + 1, plan.rings[ring].extent_bytes) !=
-          GrowOutcome::kStarted)
+      if (grow(ring, rings[ring].growing_slots + 1, plan.rings[ring].extent_bytes,
+               GrowFor::kAhead) != GrowOutcome::kStarted)
         break;
       have += plan.rings[ring].extent_bytes;
       spent += plan.rings[ring].extent_bytes;

@@ -37,7 +37,13 @@ void PoolMemory::on_published(std::function<void(std::uint32_t)> callback) {
 
 GrowOutcome PoolMemory::grow(std::uint32_t ring, std::uint64_t slots) {
   if (ring < ring_count()) state_->note_growth(ring, slots, State::Clock::now());
-  return state_->grow(ring, slots, std::numeric_limits<std::uint64_t>::max());
+  const GrowOutcome outcome =
+      state_->grow(ring, slots, std::numeric_limits<std::uint64_t>::max(), GrowFor::kOrder);
+  // What is under way ahead of demand is in no haste yet.
+  if (outcome == GrowOutcome::kUnderWay || outcome == GrowOutcome::kStarted) {
+    state_->services.commits.hurry();
+  }
+  return outcome;
 }
 void PoolMemory::top_up() { state_->top_up(); }
 TrimReport PoolMemory::trim(std::uint64_t wanted_bytes, std::uint32_t except_ring,

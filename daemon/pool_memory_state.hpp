@@ -93,6 +93,8 @@ struct PageBlock {
   SlotRange touching;
 };
 
+enum class GrowFor { kOrder, kAhead };  // somebody waits, or nobody yet
+
 struct RingState {
   std::uint64_t first_extent = 0;  // its number in the ledger
   CommittedPrefix words;
@@ -183,8 +185,9 @@ struct PoolMemory::State {
   bool more_than_half_used(Table table) const;
 
   // grow.cpp
-  GrowOutcome grow(std::uint32_t ring, std::uint64_t slots, std::uint64_t most_bytes);
-  GrowOutcome begin_extent(std::uint32_t ring, std::uint32_t extent, std::uint64_t& gained_slots);
+  GrowOutcome grow(std::uint32_t ring, std::uint64_t slots, std::uint64_t most_bytes, GrowFor whom);
+  GrowOutcome begin_extent(std::uint32_t ring, std::uint32_t extent, GrowFor whom,
+                           std::uint64_t& gained_slots);
   void extent_done(std::uint32_t ring, std::uint32_t extent, std::uint64_t gained_slots,
                    CommitResult result);
   std::uint64_t slots_gained(std::uint32_t ring, std::uint32_t extent) const;

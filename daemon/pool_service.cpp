@@ -211,7 +211,10 @@ void PoolService::arm_audit_timer() {
   audit_timer_ = loop_.after(AuditWatch::kEvery, [this] {
     audit_timer_ = 0;
     const std::uint64_t before = pool_.counters.repairs;
+    const std::uint64_t quarantined_before = pool_.counters.quarantined_slots;
     pool_.audit->tick(monotonic_ns());
+    // A share that the audit ended may have been read by the kernel for its last holder.
+    if (pool_.counters.quarantined_slots != quarantined_before) replace_quarantined();
     const TakenCaches taken = pool_.idle->tick(monotonic_ns());
     // What came back may be what somebody waits for.
     if ((pool_.counters.repairs != before || taken.slots > 0) && pool_.orders->waiting() > 0)

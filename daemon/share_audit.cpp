@@ -35,6 +35,7 @@ void ShareAudit::look_at(std::uint32_t number, const std::unordered_set<std::uin
                          ShareFindings& findings) {
   lib::SharedShareCell& cell = pool_.memory->view().share(number);
   std::uint64_t cleared = 0;
+  bool was_in_the_way = false;  // a share that began meanwhile did not end because of what goes now
   ShareWord state{cell.state.load(std::memory_order_acquire)};
   const std::uint32_t its = state.client();
   const bool stateless =
@@ -65,11 +66,12 @@ void ShareAudit::look_at(std::uint32_t number, const std::unordered_set<std::uin
       ++findings.withheld;
     } else if (cell.holders[i].compare_exchange_strong(hold.word, 0, std::memory_order_acq_rel)) {
       withheld_.erase(key_of(number, i));
+      was_in_the_way = true;
       if (!useless) ++cleared;
     }
   }
-  if (cleared == 0) return;
   findings.cleared += cleared;
+  if (cleared == 0 && !was_in_the_way) return;
   std::atomic_thread_fence(std::memory_order_seq_cst);  // R-fence
   ShareCounts counts;
   end_if_over(pool_, number, counts);

@@ -45,7 +45,7 @@ void PoolMemory::State::top_up() {
     const std::uint64_t slots =
         (watermarks.high_bytes - free_bytes + class_bytes - 1) / class_bytes;
     const std::uint64_t before = services.budget.snapshot(*account).committed_bytes;
-    const GrowOutcome outcome = grow(ring, slots, allowance);
+    const GrowOutcome outcome = grow(ring, slots, allowance, GrowFor::kAhead);
     if (raised && outcome != GrowOutcome::kStarted && outcome != GrowOutcome::kUnderWay) {
       low.store(lib::kLowNothingToDo, std::memory_order_release);
     }

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <poll.h>
 #include <string>
 #include <thread>
 #include <vector>
@@ -163,4 +164,36 @@ TEST_CASE("no completion runs after its owner was forgotten") {
   commits.forget(&owner);
   commits.finish();
   CHECK_FALSE(ran);
+}
+
+// W3, as the loop sees it: it delivers only when it is woken.
+TEST_CASE(
+    "no completion stays behind when several share a wake, though the last job is forgotten") {
+  constexpr std::uint64_t kJob = 1 << 20;
+  constexpr int kJobs = 96;
+  for (int round = 0; round < 8; ++round) {
+    CAPTURE(round);
+    TestSegment segment(lib::kGiantPage);
+    CommitThread commits(false);
+    int mine = 0;
+    const int other = 0;
+    int delivered = 0;
+    int of_the_other = 0;
+    for (int i = 0; i < kJobs; ++i) {
+      CommitJob job;
+      job.range = segment.range(static_cast<std::uint64_t>(i) * kJob, kJob);
+      job.owner = i % 3 == 2 ? static_cast<const void*>(&other) : &mine;
+      job.ahead = round != 0;
+      job.done = [&, i](CommitResult) { ++(i % 3 == 2 ? of_the_other : delivered); };
+      commits.submit(std::move(job));
+    }
+    if (round % 4 == 1) commits.hurry();
+    if (round % 4 == 2) commits.forget(&other);  // the last job is the other's
+    const int expected = kJobs - kJobs / 3;
+    pollfd wake{commits.completion_fd(), POLLIN, 0};
+    while (delivered < expected && ::poll(&wake, 1, 30'000) == 1) commits.deliver();
+    CHECK(delivered == expected);
+    commits.finish();
+    CHECK((round % 4 == 2 || of_the_other == kJobs / 3));
+  }
 }
