@@ -108,9 +108,11 @@ std::string joined(const std::set<std::string>& names) {
 }
 
 // Every query of deploy/grafana/zeropool.json, and of its variables, as Grafana fills them in.
-void ask_as_dashboard(const PrometheusProcess& prometheus, std::chrono::duration<double> since) {
+void ask_as_dashboard(const PrometheusProcess& prometheus,
+                      std::chrono::steady_clock::time_point begin) {
   CommandResult answers;
   const auto ask = [&] {
+    const std::chrono::duration<double> since = std::chrono::steady_clock::now() - begin;
     ProgramOptions options;
     options.arguments = {"python3",        "-B",      source_file("tests/e2e/dashboard_answers.py"),
                          prometheus.url(), "--since", std::to_string(since.count() + 1)};
@@ -234,8 +236,7 @@ TEST_CASE("Prometheus sees what is so, and alerts on what is wrong and on nothin
       kPatience));
 
   // Whatever the dashboard asks has an answer.
-  const std::chrono::duration<double> since = std::chrono::steady_clock::now() - begin;
-  ask_as_dashboard(prometheus, since);
+  ask_as_dashboard(prometheus, begin);
 
   // Of nothing else anybody was told.
   print_alerts(prometheus);

