@@ -15,9 +15,8 @@ Access::Access(Attachment& attachment, Patience patience) noexcept {
   if (code_ != 0 || enter(attachment)) return;
   lacks_record_ = code_ == 0;
   if (!lacks_record_) return;
-  code_ = patience == Patience::kNone
-              ? no_record(attachment)
-              : await_cache(attachment, monotonic_ns() + kRecordWaitNs);
+  code_ = patience == Patience::kNone ? no_record(attachment)
+                                      : await_cache(attachment, monotonic_ns() + kRecordWaitNs);
   if (code_ != 0) return;
   lacks_record_ = !enter(attachment) && code_ == 0;
   if (lacks_record_) code_ = no_record(attachment);
@@ -34,7 +33,8 @@ bool Access::enter(Attachment& attachment) noexcept {
     if (cache_ != nullptr) {
       overflow_lock_.reset();
     } else {
-      if (attachment.overflow == nullptr) attachment.overflow = make_cache(attachment, nullptr, code_);
+      if (attachment.overflow == nullptr)
+        attachment.overflow = make_cache(attachment, nullptr, code_);
       cache_ = attachment.overflow;
       if (cache_ == nullptr) {
         overflow_lock_.reset();

@@ -126,8 +126,8 @@ ClientCache* make_cache(Attachment& attachment, OwnThread* thread, int& code) no
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   const bool mapped = memory != MAP_FAILED;
   if (!mapped || ::madvise(memory, bytes, MADV_WIPEONFORK) != 0) {
-    code = fail(ErrorCode::system, std::string("no memory for a cache of pool ") + attachment.header().pool_name +
-                                       ": " + std::strerror(errno));
+    code = fail(ErrorCode::system, std::string("no memory for a cache of pool ") +
+                                       attachment.header().pool_name + ": " + std::strerror(errno));
     if (mapped) ::munmap(memory, bytes);
     return nullptr;
   }

@@ -53,7 +53,7 @@ std::uint32_t take(Attachment& attachment, std::uint32_t published, lib::OwnerWo
     std::uint64_t expected = 0;
     me = lib::OwnerWord::thread(attachment.client_id, attachment.epoch, n);
     if (attachment.view.thread(n).owner.compare_exchange_strong(
-            expected, me.word, std::memory_order_acq_rel)) {         // COMMIT
+            expected, me.word, std::memory_order_acq_rel)) {                // COMMIT
       if (n + 1 + n / 8 >= published) ask_for_more(attachment, published);  // before they are spent
       return n;
     }
@@ -83,8 +83,7 @@ std::uint32_t take_thread_record(Attachment& attachment, lib::OwnerWord& me) noe
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!too_many(0)) return number;
   std::uint64_t mine = me.word;
-  attachment.view.thread(number).owner.compare_exchange_strong(mine, 0,
-                                                               std::memory_order_release);
+  attachment.view.thread(number).owner.compare_exchange_strong(mine, 0, std::memory_order_release);
   return lib::kNone;
 }
 
@@ -96,16 +95,18 @@ int no_record(Attachment& attachment) noexcept {
   const std::uint32_t published = published_records(attachment);
   const std::string pool = std::string("pool ") + attachment.header().pool_name + ": ";
   if (published == attachment.header().thread_capacity) {
-    return fail(ErrorCode::too_many_clients,
-                pool + "all " + std::to_string(published) +
-                    " thread records are in use (limits.threads, and one for each of "
-                    "limits.clients): raise limits.threads in zeropoold.yaml, or use fewer threads");
+    return fail(
+        ErrorCode::too_many_clients,
+        pool + "all " + std::to_string(published) +
+            " thread records are in use (limits.threads, and one for each of "
+            "limits.clients): raise limits.threads in zeropoold.yaml, or use fewer threads");
   }
-  return fail(ErrorCode::timed_out,
-              pool + "all " + std::to_string(published) +
-                  " thread records that are there are in use, and zeropoold has made no more of " +
-                  std::to_string(attachment.header().thread_capacity) +
-                  " within the time allowed: it is busy, or the budget or the pool's limit is spent");
+  return fail(
+      ErrorCode::timed_out,
+      pool + "all " + std::to_string(published) +
+          " thread records that are there are in use, and zeropoold has made no more of " +
+          std::to_string(attachment.header().thread_capacity) +
+          " within the time allowed: it is busy, or the budget or the pool's limit is spent");
 }
 
 int wait_for_records(Attachment& attachment, std::int64_t deadline_ns) noexcept {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Asks a Prometheus whatever the Grafana dashboard asks, as Grafana does, and prints a table of the answers.
+"""Asks a Prometheus whatever the Grafana dashboard asks, as Grafana does, and docs/metrics.md; prints a table of the answers.
 
     dashboard_answers.py http://127.0.0.1:9090 --since 60
 
@@ -20,7 +20,9 @@ import urllib.request
 
 import dashboard_queries
 
-DASHBOARD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "deploy", "grafana", "zeropool.json")
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+DASHBOARD = os.path.join(ROOT, "deploy", "grafana", "zeropool.json")
+PAGE = os.path.join(ROOT, "docs", "metrics.md")
 
 # What a machine of one node, with memory enough, and clients that damage nothing, cannot bring about. These return their zeros.
 ZERO_IS_WELL = {
@@ -133,6 +135,11 @@ def main():
         if row[2] != answer(prometheus, named, span)[2]:
             row = row[:5] + ("NOT THE SAME BY NAME",)
         rows.append(row)
+    with open(PAGE, encoding="utf-8") as page:
+        documented = dashboard_queries.documented_queries(page.read())
+    if len(documented) < 5:
+        raise SystemExit("docs/metrics.md has no table of queries any more")
+    rows += [answer(prometheus, query, span) for query in documented]
     print(table(rows))
     bad = [row for row in rows if not row[5].startswith("well")]
     print(f"{len(rows)} queries, {len(bad)} of them not well")

@@ -60,6 +60,18 @@ def queries(dashboard, values=None):
         variable_query(variable, values) for variable in dashboard["templating"]["list"] if variable["type"] == "query"]
 
 
+def documented_queries(page):
+    """Those of the table "Questions and their queries" of docs/metrics.md."""
+    part = page.split("## Questions and their queries\n", 1)[1].split("\n## ", 1)[0]
+    found = []
+    for line in part.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 2 and "`" in cells[1]:
+            spans = [span for span in re.findall(r"`([^`]+)`", cells[1]) if re.search(r"\bzeropool_\w", span)]
+            found += [Query("docs: " + cells[0], chr(ord("A") + i), span, True) for i, span in enumerate(spans)]
+    return found
+
+
 def metrics(expression):
     """The names of metrics in it."""
     without_texts = re.sub(r'"(?:[^"\\]|\\.)*"', '""', expression)

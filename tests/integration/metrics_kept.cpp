@@ -242,9 +242,10 @@ TEST_CASE(
   CHECK(count("reclaims_total") >= kKills);
   CHECK(count("reclaims_total") <= kKills + kKills / 20);
   CHECK(gets_done > 10000);
-  MESSAGE(kKills, " kills: exported ", count("gets_total"), " gets, the clients' own ", gets_done,
-          " to ", gets_begun, "; ", count("get_failures_total"), " failed, the clients' own ",
-          gets_failed);
+  const auto whole = [](double number) { return static_cast<std::uint64_t>(number); };
+  MESSAGE(kKills, " kills: exported ", whole(count("gets_total")), " gets, the clients' own ",
+          whole(gets_done), " to ", whole(gets_begun), "; ", whole(count("get_failures_total")),
+          " failed, the clients' own ", whole(gets_failed));
 }
 
 TEST_CASE(

@@ -40,7 +40,8 @@ class Threads {
   Threads(
       const Pool& pool, int count, Get get = [](Pool& its) { return its.get(4096); })
       : get_(std::move(get)), begin_(count), ended_(count) {
-    for (int t = 0; t < count; ++t) threads_.emplace_back([this, its = Pool(pool)]() mutable { work(its); });
+    for (int t = 0; t < count; ++t)
+      threads_.emplace_back([this, its = Pool(pool)]() mutable { work(its); });
   }
   // The sentences of those who got none.
   std::string join() {
@@ -122,7 +123,8 @@ TEST_CASE("a process with many threads leaves a thread record to every other one
   std::vector<std::unique_ptr<ChildProcess>> processes;
   processes.push_back(process_of(daemon, 50));
   for (int i = 0; i < 5; ++i) processes.push_back(process_of(daemon, 3));
-  for (const auto& process : processes) {  // one after the other: the first one has what it can have
+  for (const auto& process :
+       processes) {  // one after the other: the first one has what it can have
     process->link().await();
     process->link().signal();
     process->link().await();

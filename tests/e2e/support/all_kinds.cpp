@@ -15,8 +15,8 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kBytes = 4096;
 constexpr std::size_t kLargeBytes = 65536;
-constexpr int kBurst = 64;              // more than lies in the ring: the pool grows
-constexpr auto kBetweenBursts = 3s;     // longer than two scrapes: nobody is to think that orders wait
+constexpr int kBurst = 64;           // more than lies in the ring: the pool grows
+constexpr auto kBetweenBursts = 3s;  // longer than two scrapes: nobody is to think that orders wait
 constexpr auto kBetweenRounds = 200ms;
 
 // The daemon may be killed and started again meanwhile, and that may take longer than a get waits for it.
@@ -62,7 +62,8 @@ void grow_and_trim(const DaemonProcess& daemon, Pool& pool) {
   std::thread([&] {  // its caches go with it
     std::vector<Buffer> held;
     for (int i = 0; i < kBurst; ++i) held.push_back(got(pool, kLargeBytes));
-  }).join();
+  })
+      .join();
   static_cast<void>(daemon.ctl({"trim"}));  // or there is no daemon now
 }
 
