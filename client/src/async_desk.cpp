@@ -247,7 +247,7 @@ Ended Suspended::deliver(std::int64_t now_ns) noexcept {
       end(*op, ErrorCode::invalid_argument);  // to the end of the list
       continue;
     }
-    Access access(attachment_);
+    Access access(attachment_, Patience::kNone);
     desk_->deliver_at_ns = access.code() != 0 ? now_ns + kMostRetryNs : 0;
     if (access.code() != 0) return {};  // no thread record now: soon again
     int code = op->code;
@@ -292,7 +292,7 @@ bool Suspended::give_back_grant(AsyncOp& op) noexcept {
   Order order = order_of(op);
   if (order.answer() == lib::OrderAnswer::kRefused) order.end();
   if (order.answer() != lib::OrderAnswer::kGranted) return true;
-  Access access(attachment_);
+  Access access(attachment_, Patience::kNone);
   if (access.code() != 0) return false;
   order.accept(access.ops(), OrderWants{}, [](std::uint32_t, std::uint32_t, lib::Mark) {});
   // It lies in this thread's caches now, where it may not stay while others wait.

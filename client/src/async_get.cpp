@@ -18,12 +18,14 @@ namespace {
 
 namespace detail = zeropool::v1::detail;
 
+constexpr std::int64_t kRecordWaitNs = 100'000'000;  // an event loop's time
+
 int no_pool() noexcept { return fail(ErrorCode::invalid_argument, "the pool is not open"); }
 
 // `code` after a last look, as a get that blocks has it. A batch has none.
 int fail_to_order(Attachment& attachment, AsyncOp& op, ErrorCode code) noexcept {
   {
-    Access access(attachment);
+    Access access(attachment, Patience::kNone);
     if (access.code() != 0) return access.code();
     const std::uint32_t ring = op.arena * attachment.class_count + op.lane;
     Taken taken;
@@ -74,9 +76,17 @@ AtHand look_at_hand(Attachment& attachment, AsyncOp& op, int& code) noexcept {
 int get_async(Attachment& attachment, AsyncOp& op, std::int64_t timeout_ns) noexcept {
   int code = ensure_attached(attachment);
   if (code != 0) return code;
-  switch (look_at_hand(attachment, op, code)) {
+  AtHand found = look_at_hand(attachment, op, code);
+  if (found == AtHand::kNoCache) {
+    // As an attach, of which this is the end: without a record there is no node to order from.
+    code = await_cache(attachment, monotonic_ns() + kRecordWaitNs);
+    if (code != 0) return code;
+    found = look_at_hand(attachment, op, code);
+  }
+  switch (found) {
     case AtHand::kTaken: hand_out_all(attachment, op.buffers, op.count); return 0;
-    case AtHand::kFailed: return code;
+    case AtHand::kFailed:
+    case AtHand::kNoCache: return code;
     case AtHand::kNothing: break;
   }
   if (const ErrorCode refused = why_no_order(attachment); refused != ErrorCode::ok) {

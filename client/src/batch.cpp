@@ -103,9 +103,10 @@ std::size_t get_up_to(Attachment& attachment, std::size_t bytes, std::size_t cou
   const std::uint32_t cls = attachment.lookup.class_of(bytes);
   if (count == 0) return 0;
   {
-    Access access(attachment);
-    if (access.code() != 0) return 0;
-    const std::size_t taken = take_run(attachment, access, cls, bytes, count, buffers);
+    Access access(attachment, Patience::kNone);
+    if (access.code() != 0 && !access.lacks_record()) return 0;
+    const std::size_t taken =
+        access.code() != 0 ? 0 : take_run(attachment, access, cls, bytes, count, buffers);
     if (taken > 0) {
       hand_out_all(attachment, buffers, taken);
       if (taken < count) would_wait(attachment);
@@ -148,9 +149,9 @@ int count_wants(Attachment& attachment, const BatchWish& batch, OrderWants& want
 
 AtHand fill_at_hand(Attachment& attachment, const BatchWish& batch, std::uint32_t& missing_ring,
                     int& code) noexcept {
-  Access access(attachment);
+  Access access(attachment, Patience::kNone);
   code = access.code();
-  if (code != 0) return AtHand::kFailed;
+  if (code != 0) return access.lacks_record() ? AtHand::kNoCache : AtHand::kFailed;
   std::size_t filled = 0;
   std::uint32_t cls = 0;
   for (; filled < batch.count; ++filled) {
@@ -202,6 +203,10 @@ int get_batch(Attachment& attachment, const std::size_t* bytes, std::size_t coun
     switch (fill_at_hand(attachment, batch, missing_ring, code)) {
       case AtHand::kTaken: hand_out_all(attachment, buffers, count); return 0;
       case AtHand::kFailed: return code;
+      case AtHand::kNoCache:
+        code = await_cache(attachment, deadline);
+        if (code != 0) return code;
+        continue;
       case AtHand::kNothing: break;
     }
     const std::uint32_t arena = missing_ring / attachment.class_count;
@@ -244,7 +249,7 @@ void put_many(zp_buffer* buffers, std::size_t count) noexcept {
       continue;
     }
     {
-      Access access(attachment);
+      Access access(attachment, Patience::kNone);
       if (access.code() != 0) {
         put_orphaned(attachment, ring, buffers[i].slot, mark_of(attachment, buffers[i].word));
         buffers[i++] = zp_buffer{};

@@ -1,6 +1,8 @@
 #include "client_cache.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <new>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -8,42 +10,11 @@
 
 #include "attachment.hpp"
 #include "cache_ops.hpp"
+#include "last_error.hpp"
+#include "thread_records.hpp"
 
 namespace zeropool::client {
 namespace {
-
-// A free thread record, made ours by its owner word: COMMIT. lib::kNone: none is free.
-std::uint32_t take_record(Attachment& attachment, lib::OwnerWord& me) noexcept {
-  lib::ControlHeader& header = attachment.header();
-  const std::uint32_t published =
-      std::min(header.threads_published.load(std::memory_order_acquire), header.thread_capacity);
-  for (std::uint32_t n = 0; n < published; ++n) {
-    lib::SharedThreadRecord& record = attachment.view.thread(n);
-    std::uint64_t expected = 0;
-    if (record.owner.load(std::memory_order_relaxed) != 0) continue;
-    me = lib::OwnerWord::thread(attachment.client_id, attachment.epoch, n);
-    if (record.owner.compare_exchange_strong(expected, me.word, std::memory_order_acq_rel)) {
-      if (n + 1 + n / 8 >= published) header.threads_wanted.store(1, std::memory_order_relaxed);
-      return n;
-    }
-  }
-  header.threads_wanted.store(1, std::memory_order_relaxed);
-  return lib::kNone;
-}
-
-// A thread leaves the last free record to the cache that all further threads of its process share (Access).
-bool leaves_one_record(Attachment& attachment) noexcept {
-  if (attachment.overflow != nullptr) return true;
-  lib::ControlHeader& header = attachment.header();
-  const std::uint32_t published =
-      std::min(header.threads_published.load(std::memory_order_acquire), header.thread_capacity);
-  std::uint32_t free = 0;
-  for (std::uint32_t n = 0; n < published && free < 2; ++n) {
-    // Stale is fine: another process may take it in between as well.
-    if (attachment.view.thread(n).owner.load(std::memory_order_relaxed) == 0) ++free;
-  }
-  return free == 2;
-}
 
 void set_up_rings(Attachment& attachment, ClientCache& cache) noexcept {
   lib::SharedRingRecord* records = lib::ControlView::rings_of(*cache.hot.record);
@@ -147,23 +118,22 @@ void set_put_limit(const Attachment& attachment, std::uint32_t ring,
   }
 }
 
-ClientCache* make_cache(Attachment& attachment, OwnThread* thread) noexcept {
-  if (thread != nullptr && !leaves_one_record(attachment)) {
-    attachment.header().threads_wanted.store(1, std::memory_order_relaxed);
-    return nullptr;
-  }
+ClientCache* make_cache(Attachment& attachment, OwnThread* thread, int& code) noexcept {
   const std::size_t bytes =
       (sizeof(ClientCache) + attachment.most_rings * (sizeof(RingCache) + sizeof(CacheSize)) +
        4095) /
       4096 * 4096;
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return nullptr;
-  if (::madvise(memory, bytes, MADV_WIPEONFORK) != 0) {
-    ::munmap(memory, bytes);
+  const bool mapped = memory != MAP_FAILED;
+  if (!mapped || ::madvise(memory, bytes, MADV_WIPEONFORK) != 0) {
+    code = fail(ErrorCode::system, std::string("no memory for a cache of pool ") +
+                                       attachment.header().pool_name + ": " + std::strerror(errno));
+    if (mapped) ::munmap(memory, bytes);
     return nullptr;
   }
   auto* cache = ::new (memory) ClientCache{};
-  const std::uint32_t number = take_record(attachment, cache->me);
+  const std::uint32_t number = thread != nullptr ? take_thread_record(attachment, cache->me)
+                                                 : take_shared_record(attachment, cache->me);
   if (number == lib::kNone) {
     ::munmap(memory, bytes);
     return nullptr;
@@ -193,9 +163,6 @@ ClientCache* make_cache(Attachment& attachment, OwnThread* thread) noexcept {
   if (thread != nullptr) {
     thread->set_cache(attachment.index, &cache->hot,
                       !attachment.watch.on() && !attachment.clears_always);
-  }
-  if (attachment.header().threads_wanted.load(std::memory_order_relaxed) != 0) {
-    CacheOps(attachment, *cache).ring_doorbell();
   }
   return cache;
 }

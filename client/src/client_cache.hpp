@@ -66,9 +66,9 @@ inline ClientCache* client_cache_of(ThreadCache* hot) noexcept {
 // word is right whoever is quicker (cache_pressure.hpp L1). Caller holds the attachment's lock.
 void set_put_limit(const Attachment& attachment, std::uint32_t ring,
                    lib::SharedRingRecord& record) noexcept;
-// Makes a cache with a thread record of its own. Null: no record is free (or no memory). Caller holds the
-// attachment's lock.
-ClientCache* make_cache(Attachment& attachment, OwnThread* thread) noexcept;
+// Makes a cache with a thread record of its own. Null: no record is free, and `code` is as it was; or no memory, and
+// `code` says so. Caller holds the attachment's lock.
+ClientCache* make_cache(Attachment& attachment, OwnThread* thread, int& code) noexcept;
 // Gives back magazines and record, and frees the memory. Caller holds the attachment's lock.
 void end_cache(ClientCache& cache) noexcept;
 

@@ -79,7 +79,7 @@ void count_failure(Access& access, std::uint32_t ring, ErrorCode code) noexcept 
 
 int refuse_size(Attachment& attachment, std::size_t bytes) noexcept {
   {
-    Access access(attachment);
+    Access access(attachment, Patience::kNone);
     if (access.code() == 0)
       count_failure(access, 0, bytes == 0 ? ErrorCode::invalid_size : ErrorCode::too_large);
   }
@@ -109,8 +109,12 @@ AtHand take_at_hand(Attachment& attachment, std::uint32_t cls, std::uint32_t nod
                     Wish& wish, Taken& taken, int& code) noexcept {
   ErrorCode refused = ErrorCode::ok;
   {
-    Access access(attachment);
+    Access access(attachment, Patience::kNone);
     code = access.code();
+    if (access.lacks_record()) {
+      if (never_waits) code = would_wait(attachment);
+      return never_waits ? AtHand::kFailed : AtHand::kNoCache;
+    }
     if (code != 0) return AtHand::kFailed;
     choose_home(access);
     code = wish_of(attachment, access.cache(), node, wish);
@@ -152,19 +156,26 @@ int get_one(Attachment& attachment, std::size_t bytes, std::int64_t timeout_ns, 
   if (const int code = ensure_attached(attachment); code != 0) return code;
   if (!attachment.lookup.serves(bytes)) return refuse_size(attachment, bytes);
   const std::uint32_t cls = attachment.lookup.class_of(bytes);
-  std::int64_t deadline = 0;
-  for (bool first = true;; first = false) {
+  std::int64_t deadline = 0;  // not looked up: most gets need none
+  for (;;) {
     OrderWants wants;
     wants.count[cls] = 1;
     Wish wish;
     int code = 0;
-    switch (
-        take_at_hand(attachment, cls, node, timeout_ns == detail::kNeverWait, wish, taken, code)) {
+    const AtHand found =
+        take_at_hand(attachment, cls, node, timeout_ns == detail::kNeverWait, wish, taken, code);
+    switch (found) {
       case AtHand::kTaken: return 0;
       case AtHand::kFailed: return code;
-      case AtHand::kNothing: break;
+      case AtHand::kNothing:
+      case AtHand::kNoCache: break;
     }
-    if (first) deadline = deadline_of(attachment, timeout_ns);
+    if (deadline == 0) deadline = deadline_of(attachment, timeout_ns);
+    if (found == AtHand::kNoCache) {
+      code = await_cache(attachment, deadline);
+      if (code != 0) return code;
+      continue;
+    }
     Order order(attachment);
     code = order.place(wants, wish.arena, wish.only ? lib::kOrderOneNode : 0, deadline);
     Access access(attachment);

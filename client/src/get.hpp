@@ -41,8 +41,8 @@ inline bool take_hit(Attachment& attachment, std::size_t bytes, zp_buffer* buffe
 }
 
 // What can be had without an order. kNothing: the order is for `wish`. kFailed: `code`; with `never_waits` also where there
-// is nothing.
-enum class AtHand { kTaken, kNothing, kFailed };
+// is nothing. kNoCache: await_cache() first; `code` if that is not possible.
+enum class AtHand { kTaken, kNothing, kFailed, kNoCache };
 AtHand take_at_hand(Attachment& attachment, std::uint32_t cls, std::uint32_t node, bool never_waits,
                     Wish& wish, Taken& taken, int& code) noexcept;
 // After an order that failed with `code`: a last look. False: the failure is counted.

@@ -69,7 +69,7 @@ int put_one(Attachment& attachment, std::uint64_t buffer_word, std::uint32_t slo
   if (const int code = check_incarnation(attachment, buffer_word); code != 0) return code;
   const std::uint32_t ring = detail::ring_of(buffer_word);
   {
-    Access access(attachment);
+    Access access(attachment, Patience::kNone);
     if (access.code() != 0)
       return put_orphaned(attachment, ring, slot, mark_of(attachment, buffer_word));
     CacheOps& ops = access.ops();

@@ -91,7 +91,7 @@ int check_shared(Attachment& attachment, const zp_shared& shared) noexcept {
 }
 
 void came_back(Attachment& attachment, std::uint32_t ring) noexcept {
-  Access access(attachment);
+  Access access(attachment, Patience::kNone);
   if (access.code() == 0) {
     count_up(access.ops().record(ring).adopted);
     return;

@@ -8,7 +8,8 @@ import json
 import re
 from collections import namedtuple
 
-Query = namedtuple("Query", "panel ref expression")
+# instant: asked of one moment; else of a time range, as a line is drawn.
+Query = namedtuple("Query", "panel ref expression instant")
 
 # Whatever the variables may be: all of it, and a minute.
 VALUES = {"job": ".*", "instance": ".*", "pool": ".*", "datasource": "prometheus", "__rate_interval": "1m",
@@ -39,17 +40,35 @@ def panels(dashboard):
             yield panel
 
 
+def panel_queries(dashboard, values):
+    return [Query(panel["title"], target["refId"], filled(target["expr"], values), target["instant"])
+            for panel in panels(dashboard) for target in panel["targets"]]
+
+
+def variable_query(variable, values):
+    """The selector, and as `ref` the label whose values are wanted."""
+    asked = re.fullmatch(r"label_values\((.*), *(\w+)\)", variable["query"]["query"])
+    if not asked:
+        raise ValueError(f"variable {variable['name']}: not label_values(): {variable['query']['query']}")
+    return Query("variable " + variable["name"], asked.group(2), filled(asked.group(1), values), True)
+
+
 def queries(dashboard, values=None):
     """Those of panels, and the selectors of the variables."""
     values = {**VALUES, **(values or {})}
-    found = [Query(panel["title"], target["refId"], filled(target["expr"], values))
-             for panel in panels(dashboard) for target in panel["targets"]]
-    for variable in dashboard["templating"]["list"]:
-        if variable["type"] == "query":
-            asked = re.fullmatch(r"label_values\((.*), *(\w+)\)", variable["query"]["query"])
-            if not asked:
-                raise ValueError(f"variable {variable['name']}: not label_values(): {variable['query']['query']}")
-            found.append(Query("variable " + variable["name"], asked.group(2), filled(asked.group(1), values)))
+    return panel_queries(dashboard, values) + [
+        variable_query(variable, values) for variable in dashboard["templating"]["list"] if variable["type"] == "query"]
+
+
+def documented_queries(page):
+    """Those of the table "Questions and their queries" of docs/metrics.md."""
+    part = page.split("## Questions and their queries\n", 1)[1].split("\n## ", 1)[0]
+    found = []
+    for line in part.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 2 and "`" in cells[1]:
+            spans = [span for span in re.findall(r"`([^`]+)`", cells[1]) if re.search(r"\bzeropool_\w", span)]
+            found += [Query("docs: " + cells[0], chr(ord("A") + i), span, True) for i, span in enumerate(spans)]
     return found
 
 

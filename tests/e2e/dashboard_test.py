@@ -14,22 +14,20 @@ FOLDER = os.path.join(ROOT, "deploy", "grafana")
 PATH = os.path.join(FOLDER, "zeropool.json")
 CONFIG = "budget: 64MiB\npages: {size: [4KiB]}\npools:\n  frames: {classes: [4KiB]}\n"
 
-# Exported only where the configuration asks for it.
-OPTIONAL = {"zeropool_client_held_bytes"}
-
 
 class Queries(unittest.TestCase):
     """dashboard_queries.py itself."""
 
     def one(self, expression, variables=()):
         return {"panels": [{"type": "row", "panels": []},
-                           {"type": "stat", "title": "P", "targets": [{"refId": "A", "expr": expression}]}],
+                           {"type": "stat", "title": "P",
+                            "targets": [{"refId": "A", "expr": expression, "instant": False}]}],
                 "templating": {"list": list(variables)}}
 
     def test_variables_are_filled_in(self):
         found = dashboard_queries.queries(
             self.one('rate(a{job=~"$job",pool=~"${pool:regex}"}[$__rate_interval])'), {"pool": "frames"})
-        self.assertEqual(found, [("P", "A", 'rate(a{job=~".*",pool=~"frames"}[1m])')])
+        self.assertEqual(found, [("P", "A", 'rate(a{job=~".*",pool=~"frames"}[1m])', False)])
 
     def test_a_variable_that_is_not_there_is_an_error(self):
         with self.assertRaises(KeyError):
@@ -42,7 +40,7 @@ class Queries(unittest.TestCase):
 
     def test_selectors_of_variables_count(self):
         variable = {"type": "query", "name": "instance", "query": {"query": 'label_values(up{job=~"$job"}, instance)'}}
-        self.assertIn(("variable instance", "instance", 'up{job=~".*"}'),
+        self.assertIn(("variable instance", "instance", 'up{job=~".*"}', True),
                       dashboard_queries.queries(self.one("a", [variable])))
         variable["query"]["query"] = "something(else)"
         with self.assertRaises(ValueError):
@@ -66,8 +64,9 @@ class Dashboard(unittest.TestCase):
             self.assertEqual(made.stdout, file.read(), "run deploy/grafana/make-dashboard > zeropool.json")
 
     def test_every_metric_is_one_that_the_daemon_exports(self):
-        with Daemon(CONFIG) as daemon:
-            exported = {name for name, _, _ in daemon.metrics()} | OPTIONAL
+        with Daemon(CONFIG, metrics="top_clients: 3") as daemon:
+            daemon.client("frames", "holder", hold=1)
+            exported = {name for name, _, _ in daemon.metrics()}
         named = set()
         for query in dashboard_queries.queries(self.dashboard):
             metrics = dashboard_queries.metrics(query.expression)

@@ -1,7 +1,9 @@
 // A real Prometheus with the shipped rules, three real daemons, real load. "good" works without a fault, and is killed and
 // started again meanwhile; on "bad" everything is wrong that can be made wrong; "gone" stops.
 
+#include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <set>
@@ -16,6 +18,7 @@
 
 #include "../integration/support/child_process.hpp"
 #include "../integration/support/daemon_process.hpp"
+#include "support/all_kinds.hpp"
 #include "support/prometheus_process.hpp"
 
 using namespace std::chrono_literals;
@@ -29,8 +32,9 @@ constexpr auto kPatience = 120s;  // until what comes within seconds must have c
 
 constexpr const char* kGood = R"(budget: 64MiB
 pages: {size: [4KiB]}
+metrics: {listen: ["127.0.0.1:0"], top_clients: 3}
 pools:
-  frames: {classes: [4KiB, 64KiB]}
+  frames: {classes: [4KiB, 64KiB], handoff: {lease: 200ms}, thread_cache_idle: 1s}
 )";
 
 // Pages of 1GiB within a budget of 64 MiB cannot be had anywhere.
@@ -103,6 +107,27 @@ std::string joined(const std::set<std::string>& names) {
   return text;
 }
 
+// Every query of deploy/grafana/zeropool.json, and of its variables, as Grafana fills them in.
+void ask_as_dashboard(const PrometheusProcess& prometheus,
+                      std::chrono::steady_clock::time_point begin) {
+  CommandResult answers;
+  const auto ask = [&] {
+    const std::chrono::duration<double> since = std::chrono::steady_clock::now() - begin;
+    ProgramOptions options;
+    options.arguments = {"python3",        "-B",      source_file("tests/e2e/dashboard_answers.py"),
+                         prometheus.url(), "--since", std::to_string(since.count() + 1)};
+    answers = run_command(options);
+    return answers.exit_code == 0;
+  };
+  CHECK(eventually(ask, kPatience));
+  std::printf("%s%s\n", answers.out.c_str(), answers.err.c_str());
+}
+
+void print_alerts(const PrometheusProcess& prometheus) {
+  for (const char* instance : {"good", "bad", "gone"})
+    std::printf("fired on %s:%s\n", instance, joined(alerts(prometheus, instance)).c_str());
+}
+
 // What is left of gets when what became of them is taken off: for every ring of every pool of every host.
 constexpr const char* kIdentity = R"(
     sum by (instance, pool, node, class) (zeropool_gets_total)
@@ -122,7 +147,9 @@ TEST_CASE("Prometheus sees what is so, and alerts on what is wrong and on nothin
       {"good", address_of(good)}, {"bad", address_of(bad)}, {"gone", address_of(*gone)}};
   prometheus.scrape(targets);
 
+  const auto begin = std::chrono::steady_clock::now();
   ChildProcess worker([&](Link&) { work_steadily(good); });
+  ChildProcess busy([&](Link&) { do_all_kinds(good, "frames"); });
   for (const char* instance : {"good", "bad", "gone"}) {
     CAPTURE(instance);
     REQUIRE(eventually(
@@ -208,10 +235,16 @@ TEST_CASE("Prometheus sees what is so, and alerts on what is wrong and on nothin
       },
       kPatience));
 
+  // Whatever the dashboard asks has an answer.
+  ask_as_dashboard(prometheus, begin);
+
   // Of nothing else anybody was told.
+  print_alerts(prometheus);
   const std::set<std::string> of_good = alerts(prometheus, "good");
   CHECK_MESSAGE(of_good.empty(), "firing on good:", joined(of_good));
 
   for (ChildProcess* child : {&holder, &waiter, &misser}) child->kill();
-  worker.kill();
+  // What killed it, if anything did, was this test.
+  CHECK_MESSAGE(busy.kill().signal == SIGKILL, busy.failure());
+  CHECK_MESSAGE(worker.kill().signal == SIGKILL, worker.failure());
 }

@@ -51,11 +51,13 @@ def end(process):
 
 
 class Daemon:
-    def __init__(self, config):
+    def __init__(self, config, metrics=""):
+        """`metrics`: keys of that section, beside its address."""
         self._folder = tempfile.TemporaryDirectory(prefix="zeropool-e2e-")
         self.folder = self._folder.name
         self.socket = os.path.join(self.folder, "zeropoold.sock")
         self._config = config
+        self._metrics = metrics
         self._port = 0
         self._clients = []
         self.process = None
@@ -81,7 +83,7 @@ class Daemon:
         path = os.path.join(self.folder, "zeropoold.yaml")
         with open(path, "w", encoding="utf-8") as file:
             file.write(f"socket: {{path: {self.socket}}}\n")
-            file.write(f'metrics: {{listen: ["127.0.0.1:{self._port}"]}}\n{self._config}')
+            file.write(f'metrics: {{listen: ["127.0.0.1:{self._port}"], {self._metrics}}}\n{self._config}')
         self.log_path = os.path.join(self.folder, "log")
         with open(self.log_path, "w", encoding="utf-8") as log:
             self.process = subprocess.Popen(

@@ -67,6 +67,7 @@ std::string gone_back(const std::map<std::string, double>& before,
 struct OwnCounts {
   std::atomic<std::uint64_t> gets_begun{0};
   std::atomic<std::uint64_t> gets_done{0};
+  std::atomic<std::uint64_t> gets_failed{0};  // of those done
   std::atomic<std::uint64_t> puts_begun{0};
   std::atomic<std::uint64_t> puts_done{0};
 };
@@ -91,8 +92,11 @@ void work(Pool& pool, SharedCounts& own, std::uint64_t seed, const std::atomic<b
   std::vector<Buffer> held;
   while (!end.load()) {
     if (held.size() < 40 && random() % 2 == 0) {
+      // Some are larger than any class.
+      const std::size_t bytes = random() % 64 == 0 ? 1 << 20 : random() % 8 == 0 ? 65536 : 4096;
       own->gets_begun.fetch_add(1);
-      Buffer buffer = pool.try_get(random() % 8 == 0 ? 65536 : 4096);
+      Buffer buffer = pool.try_get(bytes);
+      if (!buffer) own->gets_failed.fetch_add(1);
       own->gets_done.fetch_add(1);
       if (buffer) held.push_back(std::move(buffer));
     } else if (!held.empty()) {
@@ -211,11 +215,13 @@ TEST_CASE(
 
   double gets_begun = 0;
   double gets_done = 0;
+  double gets_failed = 0;
   double puts_begun = 0;
   double puts_done = 0;
   for (const auto& counts : own) {
     gets_begun += static_cast<double>((*counts)->gets_begun.load());
     gets_done += static_cast<double>((*counts)->gets_done.load());
+    gets_failed += static_cast<double>((*counts)->gets_failed.load());
     puts_begun += static_cast<double>((*counts)->puts_begun.load());
     puts_done += static_cast<double>((*counts)->puts_done.load());
   }
@@ -225,6 +231,9 @@ TEST_CASE(
   const auto count = [&](const std::string& name) { return daemon.metric("zeropool_" + name); };
   CHECK(count("gets_total") >= gets_done);
   CHECK(count("gets_total") <= gets_begun);
+  CHECK(gets_failed > 100);
+  CHECK(count("get_failures_total") >= gets_failed);
+  CHECK(count("get_failures_total") <= gets_failed + (gets_begun - gets_done));
   CHECK(count("puts_total") >= puts_done);
   CHECK(count("puts_total") <= puts_begun);
   CHECK(count("gets_total") == count("tls_hits_total") + count("shared_hits_total") +
@@ -233,8 +242,10 @@ TEST_CASE(
   CHECK(count("reclaims_total") >= kKills);
   CHECK(count("reclaims_total") <= kKills + kKills / 20);
   CHECK(gets_done > 10000);
-  MESSAGE(kKills, " kills: exported ", count("gets_total"), " gets, the clients' own ", gets_done,
-          " to ", gets_begun);
+  const auto whole = [](double number) { return static_cast<std::uint64_t>(number); };
+  MESSAGE(kKills, " kills: exported ", whole(count("gets_total")), " gets, the clients' own ",
+          whole(gets_done), " to ", whole(gets_begun), "; ", whole(count("get_failures_total")),
+          " failed, the clients' own ", whole(gets_failed));
 }
 
 TEST_CASE(

@@ -81,12 +81,7 @@ class Waiters {
 
  private:
   void wait_for_one() {
-    Buffer buffer = pool_.get(kBytes, wait_);
-    // Thousands of threads at once come faster than thread records.
-    while (buffer.error_code() == ErrorCode::too_many_clients) {
-      std::this_thread::sleep_for(5ms);
-      buffer = pool_.get(kBytes, wait_);
-    }
+    const Buffer buffer = pool_.get(kBytes, wait_);
     if (buffer) {
       ++got_;
     } else if (buffer.error_code() == ErrorCode::budget_exhausted) {

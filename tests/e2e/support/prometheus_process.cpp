@@ -36,11 +36,15 @@ constexpr const char* kListening = "msg=\"Listening on\" address=";
 
 }  // namespace
 
-std::string shipped(const std::string& file) {
+std::string source_file(const std::string& path) {
   const char* source = std::getenv("ZEROPOOL_SOURCE_DIR");
   if (source == nullptr)
     throw std::runtime_error("ZEROPOOL_SOURCE_DIR is not set; run this by ctest");
-  return read_file(std::string(source) + "/config/prometheus/" + file);
+  return std::string(source) + "/" + path;
+}
+
+std::string shipped(const std::string& file) {
+  return read_file(source_file("config/prometheus/" + file));
 }
 
 PrometheusProcess::PrometheusProcess() {

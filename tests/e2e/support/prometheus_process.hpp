@@ -14,6 +14,8 @@
 
 namespace zeropool::testing {
 
+// A file of this repository, by its path there.
+std::string source_file(const std::string& path);
 // Of config/prometheus, by name.
 std::string shipped(const std::string& file);
 
@@ -27,6 +29,7 @@ class PrometheusProcess {
   // Scrapes these from now on: the label `instance`, and host:port.
   void scrape(const std::map<std::string, std::string>& targets);
 
+  std::string url() const { return "http://" + address_; }
   // The result of an instant query, a list; throws what Prometheus says of a query that it cannot answer.
   nlohmann::json query(const std::string& expression) const;
   // The value of its only series; NaN when there is none.
