@@ -52,7 +52,7 @@ void load(const DaemonProcess& daemon, Link& trainer, std::uint64_t first, std::
     Buffer batch = batches->get(kBatchBytes);
     expect(static_cast<bool>(batch), batch.error().sentence);
     for (std::size_t i = 0; i < encoded.size(); ++i) {
-      write_pattern(encoded[i], number, kStep);                              // read
+      write_pattern(encoded[i], number, kStep);                                       // read
       write_pattern(batch.data() + i * kDecodedBytes, kDecodedBytes, number, kStep);  // decoded
     }
     const Handle handle = std::move(batch).release(receiver);

@@ -48,7 +48,8 @@ class PageCache {
  public:
   PageCache(Pool pool, const std::string& path)
       : pool_(std::move(pool)), file_(::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC)) {
-    if (file_ < 0) file_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);  // tmpfs of old has no O_DIRECT
+    if (file_ < 0)
+      file_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);  // tmpfs of old has no O_DIRECT
   }
   ~PageCache() { ::close(file_); }
   PageCache(const PageCache&) = delete;
@@ -123,8 +124,8 @@ TEST_CASE("backends read pages in place while the server evicts; a killed backen
   const std::string file = table_file(folder);
   std::vector<std::unique_ptr<ChildProcess>> backends;
   for (int i = 0; i < 3; ++i) {
-    backends.push_back(std::make_unique<ChildProcess>(
-        [&](Link& server) { serve_backend(daemon, server); }));
+    backends.push_back(
+        std::make_unique<ChildProcess>([&](Link& server) { serve_backend(daemon, server); }));
     backends.back()->link().await();
   }
   auto options = daemon.options();
@@ -153,7 +154,8 @@ TEST_CASE("backends read pages in place while the server evicts; a killed backen
     CHECK(cache.evicted() > 0);
     CHECK(cache.size() > 1000);
     CHECK(daemon.metric("zeropool_slots", {"pool=\"pages\"", "state=\"shared\""}) >= cache.size());
-    CHECK(daemon.metric("zeropool_released_bytes_total", {"pool=\"pages\"", "reason=\"idle\""}) == 0);
+    CHECK(daemon.metric("zeropool_released_bytes_total", {"pool=\"pages\"", "reason=\"idle\""}) ==
+          0);
   }
   for (const auto& backend : backends) {
     backend->link().send(Query{});

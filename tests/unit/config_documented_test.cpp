@@ -170,7 +170,8 @@ TEST_SUITE("config") {
 
   TEST_CASE("a key that a commented file leaves out, or does not explain, is found") {
     std::istringstream file(
-        "# The most.   [reload]\n# budget: 25%\nsocket:\n  # Where.\n  # path: /x\n  mode: \"0660\"\n");
+        "# The most.   [reload]\n# budget: 25%\nsocket:\n  # Where.\n  # path: /x\n  mode: "
+        "\"0660\"\n");
     const auto entries = documented_keys(file);
     CHECK(entries.size() == 4);
     CHECK(entries.at("budget").commented_out);
