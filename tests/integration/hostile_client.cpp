@@ -117,8 +117,9 @@ TEST_CASE("a doorbell that a client has made blocking, and empties itself, stops
       for (int round = 0; round < 20000; ++round) {
         std::uint64_t rings = 1;
         expect(::write(doorbell, &rings, sizeof(rings)) == sizeof(rings), "not written");
-        if (round % 3 == 0) std::this_thread::yield();
-        // Between the daemon's look and its read, sooner or later.
+        // Emptied at all times between the daemon's waking and its read, sooner or later in between.
+        for (volatile int wait = round * 37 % 20000; wait > 0; wait = wait - 1) {
+        }
         iovec into{&rings, sizeof(rings)};
         ::preadv2(doorbell, &into, 1, -1, RWF_NOWAIT);
       }
