@@ -101,7 +101,7 @@ AttachOutcome attach(const std::vector<std::unique_ptr<PoolService>>& pools, Cli
 
   const std::string name = printable(lib::text_of(request->client_name), lib::kClientNameBytes - 1);
   ErrorCode code = ErrorCode::ok;
-  const AttachedClient* client =
+  AttachedClient* client =
       clients.admit(*service, attached, name, (request->flags & lib::kAttachDirectIo) != 0,
                     std::move(pidfd), code, why);
   if (client == nullptr) return refuse(code, why);
@@ -113,7 +113,8 @@ AttachOutcome attach(const std::vector<std::unique_ptr<PoolService>>& pools, Cli
   outcome.reply.control_bytes = memory.plan().segment_bytes;
   const std::vector<std::uint64_t>& arenas = memory.plan().arena_bytes;
   outcome.reply.arena_count = static_cast<std::uint32_t>(arenas.size());
-  outcome.fds = {memory.control_fd(), service->doorbell(), client->wake.get()};
+  outcome.wake = std::move(client->wake_theirs);
+  outcome.fds = {memory.control_fd(), service->doorbell(), outcome.wake.get()};
   for (std::uint32_t arena = 0; arena < arenas.size(); ++arena) {
     outcome.reply.arena_bytes[arena] = arenas[arena];
     outcome.fds.push_back(memory.data_fd(arena));

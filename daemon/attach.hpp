@@ -17,7 +17,8 @@ namespace zeropool::daemon {
 
 struct AttachOutcome {
   lib::AttachReply reply;
-  std::vector<int> fds;  // to send along; owned by pool and client
+  std::vector<int> fds;  // to send along; owned by pool, client and this
+  lib::UniqueFd wake;    // the client's end
   std::uint32_t client_id = 0;
 };
 

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <string_view>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <utility>
 #include <vector>
 
@@ -69,9 +69,9 @@ Clients::~Clients() {
   for (const auto& [id, client] : clients_) loop_.unwatch(client.pidfd.get());
 }
 
-const AttachedClient* Clients::admit(PoolService& service, const Peer& peer,
-                                     const std::string& name, bool direct_io, lib::UniqueFd pidfd,
-                                     ErrorCode& code, std::string& why) {
+AttachedClient* Clients::admit(PoolService& service, const Peer& peer, const std::string& name,
+                               bool direct_io, lib::UniqueFd pidfd, ErrorCode& code,
+                               std::string& why) {
   AttachedClient client;
   client.service = &service;
   client.pid = peer.pid;
@@ -95,7 +95,11 @@ const AttachedClient* Clients::admit(PoolService& service, const Peer& peer,
                            static_cast<std::uint16_t>(service.pool().memory->ledger_index()),
                            direct_io ? kLedgerDirectIo : std::uint16_t{0},
                            client.record};
-  client.wake.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  int wake[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, wake) == 0) {
+    client.wake.reset(wake[0]);
+    client.wake_theirs.reset(wake[1]);
+  }
   const std::uint32_t id = client.id;
   if (!client.wake || !watch(client)) {
     code = ErrorCode::system;
@@ -151,7 +155,6 @@ void Clients::restore(PoolService& service, const LedgerClient& entry, lib::Uniq
   }
   client.pidfd = std::move(pidfd);
   client.wake = std::move(wake);
-  if (!client.wake) client.wake.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   service.keep_record(entry.record);
   service.pool().clients.push_back(ClientInfo{client.id, client.epoch, client.record, client.pid,
                                               entry.uid, client.name, monotonic_ns(), false,

@@ -37,7 +37,8 @@ struct AttachedClient {
   std::string name;        // fit to print
   bool direct_io = false;  // its slots are quarantined after it
   lib::UniqueFd pidfd;
-  lib::UniqueFd wake;
+  lib::UniqueFd wake;  // our end of a pair of sockets: what it does to its own cannot make us block
+  lib::UniqueFd wake_theirs;  // until it has been sent
 };
 
 class Clients {
@@ -50,9 +51,9 @@ class Clients {
   Clients& operator=(const Clients&) = delete;
 
   // Null: `code` and `why`.
-  const AttachedClient* admit(PoolService& service, const Peer& peer, const std::string& name,
-                              bool direct_io, lib::UniqueFd pidfd, lib::ErrorCode& code,
-                              std::string& why);
+  AttachedClient* admit(PoolService& service, const Peer& peer, const std::string& name,
+                        bool direct_io, lib::UniqueFd pidfd, lib::ErrorCode& code,
+                        std::string& why);
   // A client of the daemon before, with what the store kept of it. Reclaimed at once when its process has ended.
   void restore(PoolService& service, const LedgerClient& entry, lib::UniqueFd pidfd,
                lib::UniqueFd wake);

@@ -97,7 +97,8 @@ std::string printable(std::string_view text, std::size_t most) {
   std::string clean;
   for (std::size_t at = 0; at < text.size();) {
     const auto byte = static_cast<unsigned char>(text[at]);
-    const std::size_t length = byte >= 0x20 && byte < 0x7f ? 1 : sequence_length(text, at);
+    const bool plain = byte >= 0x20 && byte < 0x7f && byte != '\'';
+    const std::size_t length = plain ? 1 : sequence_length(text, at);
     if (clean.size() + (length == 0 ? 1 : length) > most) break;
     if (length == 0) {
       clean += '?';

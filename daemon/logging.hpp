@@ -13,8 +13,8 @@ namespace zeropool::daemon {
 void start_logging(const std::string& level);
 void set_log_level(const std::string& level);
 
-// What came from outside, fit for a log line or a terminal: no control characters, no bytes that are not
-// UTF-8 text, at most `most` bytes.
+// What came from outside, fit for a log line, within single quotes, or a terminal: no control characters, no bytes that
+// are not UTF-8 text, no single quote, at most `most` bytes.
 std::string printable(std::string_view text, std::size_t most = 64);
 
 // Lets one message a second through, and tells how many it held back since.

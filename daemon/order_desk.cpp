@@ -4,6 +4,7 @@
 #include <bit>
 #include <climits>
 #include <linux/futex.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <utility>
@@ -332,8 +333,9 @@ void OrderDesk::ring_client(const Order& order) {
       return;  // H1: it was woken, and has not looked yet
     }
     const int fd = hooks_.wake_fd ? hooks_.wake_fd(order.word.client()) : -1;
-    const std::uint64_t one = 1;
-    if (fd >= 0 && ::write(fd, &one, sizeof(one)) < 0) return;  // full: it is readable already
+    const char one = 1;
+    constexpr int kNeverBlock = MSG_DONTWAIT | MSG_NOSIGNAL;
+    if (fd >= 0 && ::send(fd, &one, 1, kNeverBlock) < 0) return;  // full: it is readable already
     return;
   }
   ::syscall(SYS_futex, &shared.wake, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);

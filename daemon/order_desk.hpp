@@ -36,7 +36,7 @@ class OrderClaim;
 // What the desk needs from around it.
 struct OrderDeskHooks {
   std::function<std::uint64_t()> now_ns;                            // CLOCK_MONOTONIC
-  std::function<int(std::uint32_t client)> wake_fd;                 // its eventfd; -1: none
+  std::function<int(std::uint32_t client)> wake_fd;                 // our end; -1: none
   std::function<TrimReport(std::uint64_t bytes)> trim_other_pools;  // for the global budget
 };
 

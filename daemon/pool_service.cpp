@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <utility>
 
@@ -150,8 +151,14 @@ void PoolService::answer_doorbell() {
   pool_.orders->look();
   serve();
   std::uint64_t rings = 0;
-  // Never more often than it was written: clients may write all the time.
-  [[maybe_unused]] const ssize_t got = ::read(doorbell_.get(), &rings, sizeof(rings));
+  iovec into{&rings, sizeof(rings)};
+  // Never more often than it was written: clients may write all the time. They have this very file, and could make it
+  // one that blocks: RWF_NOWAIT is this call's own.
+  const ssize_t got = ::preadv2(doorbell_.get(), &into, 1, -1, RWF_NOWAIT);
+  // Kernels before 5.8 do not know it for eventfds.
+  if (got < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+    [[maybe_unused]] const ssize_t read = ::readv(doorbell_.get(), &into, 1);
+  }
 }
 
 void PoolService::serve() {

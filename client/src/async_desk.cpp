@@ -82,7 +82,7 @@ bool Suspended::look(bool everywhere, std::int64_t now_ns) noexcept {
   const std::uint32_t per_bit = lib::cells_per_answer_bit(capacity);
   lib::SharedClientRecord& record = attachment_.view.client(attachment_.client_number);
   for (std::uint32_t w = 0; w < lib::kAnswerBits / 64; ++w) {
-    // H1: after the eventfd was read.
+    // H1: after the socket was read.
     std::uint64_t bits = record.answered[w].exchange(0, std::memory_order_acq_rel);
     hinted = hinted || bits != 0;
     if (everywhere) bits = ~std::uint64_t{0};

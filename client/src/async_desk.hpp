@@ -2,7 +2,7 @@
 // AsyncDesk: the suspended gets of this process in one pool, their order cells, and how they end.
 //
 // A get that finds nothing at hand leaves an op here and goes; zp_poll() finds out what came of it and calls its `done`.
-// The daemon says which cells it has answered by bits in the ClientRecord (client_record.hpp, H1) and by the wake eventfd.
+// The daemon says which cells it has answered by bits in the ClientRecord (client_record.hpp, H1) and by the wake socket.
 // Both are hints: all cells of this process are looked at every 0.1 to 1 s, too, as a get that blocks does.
 //
 // Thread safety: functions that take a Suspended need guard->async_lock, which that holds. No lock is held while `done` runs.

@@ -92,9 +92,13 @@ Descriptors::Events Descriptors::take_events() const noexcept {
   for (int i = 0; i < count; ++i) {
     const bool timer = ready[i].data.u32 == kTimer;
     (timer ? taken.timer : taken.woken) = true;
-    std::uint64_t value = 0;
+    const int fd = files_[timer ? kTimer : kWake].fd;
+    std::uint64_t
+        bytes[8];  // of the socket: as many as were written meanwhile, or the rest the next time
     // Whoever was faster has taken it: then nothing is there.
-    if (::read(files_[timer ? kTimer : kWake].fd, &value, sizeof(value)) < 0) continue;
+    const ssize_t got = ::read(fd, bytes, sizeof(bytes));
+    // The daemon has been stopped: the end of its socket would be readable for ever.
+    if (got == 0) ::epoll_ctl(files_[kEvents].fd, EPOLL_CTL_DEL, fd, nullptr);
   }
   return taken;
 }

@@ -86,7 +86,7 @@ const std::vector<Fault> kServiceFaults = {
     {CallKind::kFallocate, "fallocate", EINTR},
     {CallKind::kFallocate, "fallocate", EIO},
     {CallKind::kMemfdCreate, "memfd_create", EMFILE},
-    {CallKind::kEventfd, "eventfd", EMFILE},
+    {CallKind::kSocketpair, "socketpair", EMFILE},
     {CallKind::kEpollCtl, "epoll_ctl", ENOSPC},
     {CallKind::kEpollCtl, "epoll_ctl", ENOMEM},
     {CallKind::kEpollWait, "epoll_wait", EINTR},

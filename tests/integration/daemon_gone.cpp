@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <dirent.h>
 #include <filesystem>
+#include <poll.h>
 #include <signal.h>
 #include <string>
 #include <sys/stat.h>
@@ -236,6 +237,19 @@ TEST_CASE("a daemon that is told to stop exits with 0 and leaves nothing but wha
   auto reopened = Pool::open("other", daemon.options());
   CHECK(reopened.error().code == ErrorCode::no_daemon);
   CHECK(daemon.log().find("stopping") != std::string::npos);
+}
+
+TEST_CASE("the event descriptor of a client whose daemon was stopped does not stay readable") {
+  DaemonProcess daemon(kConfig);
+  auto pool = daemon.open();
+  REQUIRE(pool);
+  pollfd look{pool->event_fd(), POLLIN, 0};
+  REQUIRE(look.fd >= 0);
+  CHECK(daemon.stop().well());
+  CHECK(eventually([&] {
+    pool->poll();
+    return ::poll(&look, 1, 50) == 0;
+  }));
 }
 
 TEST_CASE("SIGINT stops it as well, and a stop in the middle of much work is clean") {

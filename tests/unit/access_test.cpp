@@ -83,4 +83,5 @@ TEST_CASE("names from clients are fit for a log line") {
   CHECK(printable("gr\xc3\xbc\xc3\x9f") == "gr\xc3\xbc\xc3\x9f");
   CHECK(printable("\xff\xc0\x80\xc2\x9b\xe2\x80\xae") == std::string(8, '?'));
   CHECK(printable("abcdef", 3) == "abc");
+  CHECK(printable("x' (pid 1)") == "x? (pid 1)");  // a name ends where its quotes end
 }

@@ -151,6 +151,10 @@ int socket(int domain, int type, int protocol) noexcept {
   static const auto real = next<decltype(socket)>("socket");
   return call(CallKind::kSocket, -1, real, domain, type, protocol);
 }
+int socketpair(int domain, int type, int protocol, int ends[2]) noexcept {
+  static const auto real = next<decltype(socketpair)>("socketpair");
+  return call(CallKind::kSocketpair, -1, real, domain, type, protocol, ends);
+}
 int bind(int fd, const sockaddr* address, socklen_t bytes) noexcept {
   static const auto real = next<decltype(bind)>("bind");
   return call(CallKind::kBind, -1, real, fd, address, bytes);

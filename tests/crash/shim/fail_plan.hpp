@@ -24,6 +24,7 @@ enum class CallKind : std::uint32_t {
   kEpollCtl,
   kEpollWait,
   kSocket,
+  kSocketpair,
   kBind,
   kListen,
   kConnect,

@@ -25,10 +25,10 @@ constexpr std::uint64_t presence(std::uint32_t client, std::uint32_t epoch,
 }
 
 // Which async orders of a client were answered: one bit for each so many order cells, set by the daemon before it wakes the
-// client by its eventfd. Only hints: bits may be lost (a daemon that is killed) or set by anybody, so the client looks at
+// client by its socket. Only hints: bits may be lost (a daemon that is killed) or set by anybody, so the client looks at
 // all of its cells now and then, too.
-//   H1  The daemon sets the bit, release, after its answer, and writes the eventfd where the word was 0; the client reads
-//       the eventfd, then takes the word, acquire. So who finds the word not 0 knows that the client is yet to look.
+//   H1  The daemon sets the bit, release, after its answer, and writes the socket where the word was 0; the client reads
+//       the socket, then takes the word, acquire. So who finds the word not 0 knows that the client is yet to look.
 inline constexpr std::uint32_t kAnswerBits = 256;
 constexpr std::uint32_t cells_per_answer_bit(std::uint32_t order_capacity) noexcept {
   return (order_capacity + kAnswerBits - 1) / kAnswerBits;

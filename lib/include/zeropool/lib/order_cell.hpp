@@ -91,7 +91,7 @@ struct OrderReason {
   }
 };
 
-// Wake by the client's eventfd, after a bit in its ClientRecord, not by futex. A kill in between loses a wake, no answer: the
+// Wake by the client's socket, after a bit in its ClientRecord, not by futex. A kill in between loses a wake, no answer: the
 // client looks at all of its cells now and then.
 inline constexpr std::uint32_t kOrderAsync = 1;
 inline constexpr std::uint32_t kOrderOneNode = 2;  // only from `arena`

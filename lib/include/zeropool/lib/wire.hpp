@@ -59,7 +59,7 @@ struct AttachRequest {
 };
 
 // With `code` kOk these descriptors travel along, in this order: control segment, doorbell eventfd (client to
-// daemon), wake eventfd (daemon to client, for async gets), one data segment per arena.
+// daemon), wake socket (daemon to client, for async gets), one data segment per arena.
 struct AttachReply {
   MessageHeader header;
   ErrorCode code = ErrorCode::ok;
