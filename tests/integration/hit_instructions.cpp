@@ -108,8 +108,8 @@ void async_pair(Pool& pool, int count, const Marks& marks) {
 struct Kind {
   const char* name;
   Body body;
-  int count;           // of what is counted, in one run
-  double per = 1;      // pairs in one of them
+  int count;       // of what is counted, in one run
+  double per = 1;  // pairs in one of them
 };
 constexpr Kind kKinds[] = {{"pair", pair, 64},
                            {"c_pair", c_pair, 64},
@@ -133,7 +133,9 @@ class Counting {
  private:
   std::uint64_t run(const Kind& kind, int count) {
     SteppedChild child([&](const Marks& marks) {
-      auto pool = Pool::open("frames", {.socket = daemon_.socket()});
+      zeropool::OpenOptions options;
+      options.socket = daemon_.socket();
+      auto pool = Pool::open("frames", options);
       expect(pool.has_value(), "the pool cannot be opened");
       kind.body(*pool, count, marks);
     });
