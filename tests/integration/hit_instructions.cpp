@@ -177,11 +177,12 @@ TEST_CASE("a hit takes as many instructions as on record") {
   }
   Counting counting;
   for (const Kind& kind : kKinds) {
-    CAPTURE(kind.name);
-    REQUIRE(record.contains(kind.name));
-    const double recorded = std::stod(record.at(kind.name));
+    const std::string name = kind.name;
+    CAPTURE(name);
+    REQUIRE(record.contains(name));
+    const double recorded = std::stod(record.at(name));
     const double counted = counting.per_pair(kind);
-    MESSAGE(kind.name << " " << counted << " (on record: " << recorded << ")");
+    MESSAGE(name << " " << counted << " (on record: " << recorded << ")");
     CHECK_MESSAGE(counted <= recorded + kSlack,
                   "a hit has become longer. If that cannot be mended, and is worth it, say why in the "
                   "commit that writes the number counted here into "
