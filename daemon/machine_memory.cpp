@@ -64,7 +64,8 @@ MachineMemory read_machine_memory(const std::string& root) {
 std::string refuse_kernel_pages(std::uint64_t page_bytes) {
   if (page_bytes == lib::kSmallPage) return {};
   return "this kernel has pages of " + std::to_string(page_bytes) + " bytes, zeropool needs " +
-         std::to_string(lib::kSmallPage) + ": boot a kernel with 4 KiB pages (Debian's linux-image-arm64 has them)";
+         std::to_string(lib::kSmallPage) +
+         ": boot a kernel with 4 KiB pages (Debian's linux-image-arm64 has them)";
 }
 
 }  // namespace zeropool::daemon

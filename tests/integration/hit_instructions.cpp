@@ -183,10 +183,11 @@ TEST_CASE("a hit takes as many instructions as on record") {
     const double recorded = std::stod(record.at(name));
     const double counted = counting.per_pair(kind);
     MESSAGE(name << " " << counted << " (on record: " << recorded << ")");
-    CHECK_MESSAGE(counted <= recorded + kSlack,
-                  "a hit has become longer. If that cannot be mended, and is worth it, say why in the "
-                  "commit that writes the number counted here into "
-                      << record_path());
+    CHECK_MESSAGE(
+        counted <= recorded + kSlack,
+        "a hit has become longer. If that cannot be mended, and is worth it, say why in the "
+        "commit that writes the number counted here into "
+            << record_path());
     CHECK_MESSAGE(counted >= recorded - kSlack,
                   "a hit has become shorter: write the number counted here into "
                       << record_path() << ", so that it stays so");

@@ -32,7 +32,7 @@ struct TestFacts {
 
   std::uint32_t absent = kNone;
   std::uint32_t in_quarantine = kNone;
-  std::uint32_t shared_slot = kNone;  // by cell 2
+  std::uint32_t shared_slot = kNone;       // by cell 2
   mutable std::uint32_t barriers = kNone;  // that still succeed
   bool all_gone = false;
 };

@@ -39,8 +39,8 @@ class HintBitmap {
 
   void set(std::uint32_t cell) noexcept {
     const std::uint32_t word = cell / 64;
-    const std::uint64_t before =
-        words_[word].fetch_or(std::uint64_t{1} << (cell % 64), std::memory_order_release);  // B-hint
+    const std::uint64_t before = words_[word].fetch_or(std::uint64_t{1} << (cell % 64),
+                                                       std::memory_order_release);  // B-hint
     // Also where the word was not empty: a killed taker may have left it without its summary bit.
     const std::uint64_t summary_bit = std::uint64_t{1} << (word % 64);
     if (before == 0 || (summary_[word / 64].load(std::memory_order_relaxed) & summary_bit) == 0) {
@@ -70,7 +70,8 @@ class HintBitmap {
         if (bits == 0) clear_summary(word);
         while (bits != 0) {
           const std::uint64_t bit = bits & (~bits + 1);
-          const std::uint64_t before = words_[word].fetch_and(~bit, std::memory_order_acquire);  // B-hint
+          const std::uint64_t before =
+              words_[word].fetch_and(~bit, std::memory_order_acquire);  // B-hint
           if ((before & bit) != 0) {
             if ((before & ~bit) == 0) {
               clear_summary(word);
