@@ -1,6 +1,12 @@
 # Third-party packages. What is only needed by tests or benchmarks is optional here: scripts/test and scripts/bench
 # install it, and fail when it is missing.
 find_package(Threads REQUIRED)
+if(ZEROPOOL_CLIENT_ONLY)
+  if(BUILD_TESTING)
+    find_package(doctest REQUIRED)
+  endif()
+  return()
+endif()
 find_package(PkgConfig REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)

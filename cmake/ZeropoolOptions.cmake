@@ -9,6 +9,7 @@ option(ZEROPOOL_BUILD_EXAMPLES "Build examples/" ON)
 option(ZEROPOOL_BUILD_BENCH "Build bench/, when Google Benchmark is there" ON)
 option(ZEROPOOL_VALGRIND "libzeropool tells Valgrind which memory is put, when its header is there" ON)
 option(ZEROPOOL_HEADER_CHECK "Compile every public and lib header alone" ON)
+option(ZEROPOOL_CLIENT_ONLY "Build lib, client and their unit tests, and nothing else: they need libc only" OFF)
 option(ZEROPOOL_FUZZ "Build the targets of tests/fuzz for libFuzzer, and nothing else (needs clang)" OFF)
 set(ZEROPOOL_SANITIZE "" CACHE STRING "Sanitizers, as in -fsanitize= (address,undefined or thread)")
 

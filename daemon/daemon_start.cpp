@@ -48,6 +48,8 @@ std::uint32_t thread_records(const LimitsConfig& limits) {
 }  // namespace
 
 bool Daemon::open(const Config& config, std::string& why) {
+  why = refuse_kernel_pages(static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)));
+  if (!why.empty()) return false;
   raise_descriptor_limit();
   const MachineMemory memory = read_machine_memory();
   total_memory_bytes_ = memory.total_bytes;

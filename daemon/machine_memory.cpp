@@ -5,6 +5,8 @@
 #include <limits>
 #include <sstream>
 
+#include "zeropool/lib/layout_constants.hpp"
+
 namespace zeropool::daemon {
 namespace {
 
@@ -57,6 +59,13 @@ MachineMemory read_machine_memory(const std::string& root) {
   }
   memory.usable_bytes = std::min(memory.total_bytes, limit);
   return memory;
+}
+
+std::string refuse_kernel_pages(std::uint64_t page_bytes) {
+  if (page_bytes == lib::kSmallPage) return {};
+  return "this kernel has pages of " + std::to_string(page_bytes) + " bytes, zeropool needs " +
+         std::to_string(lib::kSmallPage) +
+         ": boot a kernel with 4 KiB pages (Debian's linux-image-arm64 has them)";
 }
 
 }  // namespace zeropool::daemon

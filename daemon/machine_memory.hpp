@@ -16,4 +16,8 @@ struct MachineMemory {
 
 MachineMemory read_machine_memory(const std::string& root = "");
 
+// Empty where pages of so many bytes are what the tables of the control segment and the budget are counted in; else why
+// zeropoold does not start. Kernels for arm64 are built with pages of 4, 16 or 64 KiB.
+std::string refuse_kernel_pages(std::uint64_t page_bytes);
+
 }  // namespace zeropool::daemon

@@ -237,7 +237,8 @@ void begin_closing(Attachment& attachment) noexcept {
     cache->hot.record->closing.store(1, std::memory_order_seq_cst);
     lib::SharedRingRecord* rings = lib::ControlView::rings_of(*cache->hot.record);
     for (std::uint32_t r = 0; r < attachment.rings.size(); ++r) {
-      rings[r].limit.store(0, std::memory_order_relaxed);
+      // After `closing` for all: a daemon that raises the limit and then sees nobody closing is overwritten here (L2).
+      rings[r].limit.store(0, std::memory_order_seq_cst);
     }
   }
   wait_for_quiet(attachment);

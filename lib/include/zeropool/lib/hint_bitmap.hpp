@@ -5,6 +5,9 @@
 // Use it as a hint only: a bit may be stale, missing, or set twice.
 //
 // Thread safety: any number of setters and takers, no waiting.
+// Edge:
+//   B-hint: a bit is set after its magazine was released (release), and taken before it is claimed (acquire); as Q-hint
+//   of hint_queue.hpp.
 // Invariants:
 //   B1  A bit is returned by one `take` for each time it was set, at most.
 //   B2  A set bit whose summary bit is lost (a taker cleared the summary while a setter set the bit) is set
@@ -36,8 +39,8 @@ class HintBitmap {
 
   void set(std::uint32_t cell) noexcept {
     const std::uint32_t word = cell / 64;
-    const std::uint64_t before =
-        words_[word].fetch_or(std::uint64_t{1} << (cell % 64), std::memory_order_relaxed);
+    const std::uint64_t before = words_[word].fetch_or(std::uint64_t{1} << (cell % 64),
+                                                       std::memory_order_release);  // B-hint
     // Also where the word was not empty: a killed taker may have left it without its summary bit.
     const std::uint64_t summary_bit = std::uint64_t{1} << (word % 64);
     if (before == 0 || (summary_[word / 64].load(std::memory_order_relaxed) & summary_bit) == 0) {
@@ -67,7 +70,8 @@ class HintBitmap {
         if (bits == 0) clear_summary(word);
         while (bits != 0) {
           const std::uint64_t bit = bits & (~bits + 1);
-          const std::uint64_t before = words_[word].fetch_and(~bit, std::memory_order_relaxed);
+          const std::uint64_t before =
+              words_[word].fetch_and(~bit, std::memory_order_acquire);  // B-hint
           if ((before & bit) != 0) {
             if ((before & ~bit) == 0) {
               clear_summary(word);

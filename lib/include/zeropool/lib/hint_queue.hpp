@@ -6,6 +6,10 @@
 // of the owner word decides.
 //
 // Thread safety: any number of pushers and poppers, no waiting.
+// Edge:
+//   Q-hint: a number is pushed after its magazine was released (release), and popped before it is claimed (acquire): else
+//   a claimer on a weakly ordered machine may meet the hint before the owner word, take the magazine for owned, and lose
+//   the hint. Harmless, as any lost hint, but order is throughput.
 // Invariants:
 //   Q1  A push loses no number without returning it: what it displaces is its caller's to set aside.
 //   Q2  A pop that fails leaves the queue usable: an entry passed over is displaced by a later push.
@@ -38,9 +42,9 @@ class HotQueue {
   // Puts `cell` last. Returns the number that had to leave, or kNone.
   std::uint32_t push(std::uint32_t cell) noexcept {
     const std::uint64_t at = queue_->tail.fetch_add(1, std::memory_order_relaxed);
-    const std::uint32_t displaced =
-        entries_[at & mask_].exchange(cell + 1, std::memory_order_relaxed);
-    return displaced - 1;  // 0 - 1 = kNone
+    const std::uint32_t displaced = entries_[at & mask_].exchange(
+        cell + 1, std::memory_order_acq_rel);  // Q-hint; and the displaced one's
+    return displaced - 1;                      // 0 - 1 = kNone
   }
 
   // The oldest number, or kNone. Gives up after `tries` lost races or holes, each counted in `lost`.
@@ -55,7 +59,8 @@ class HotQueue {
         ++lost;
         continue;
       }
-      const std::uint32_t entry = entries_[oldest & mask_].exchange(0, std::memory_order_relaxed);
+      const std::uint32_t entry =
+          entries_[oldest & mask_].exchange(0, std::memory_order_acquire);  // Q-hint
       if (entry != 0) return entry - 1;
       ++lost;
     }

@@ -16,7 +16,9 @@
 //   G4  A slot whose mark was Free, with one generation, before all magazines were looked at and after it, lay in one
 //       and the same magazine all the while (S2: else it would have been marked with a holder; M2: the next Free has
 //       another generation). If it was in none of them, it is in none. The barrier between the first look at the
-//       mark and the look at the magazines lets every put that wrote such a mark be seen whole. Orphaned: the same.
+//       mark and the look at the magazines lets every put that wrote such a mark be seen whole; the one between the
+//       magazines and the second look lets every get be seen whole whose count was seen: on a machine that lets stores
+//       pass each other (arm64) the lower count may come before the mark. Orphaned: the same.
 //   G5  A slot below the counts of two magazines which both are the daemon's is there twice: one entry too many.
 //   G6  Where a word that says who uses something was overwritten (a mark that names nobody, of a slot in no magazine;
 //       an owner word that names nobody), a client may use it still. It is withheld until every client that was
@@ -112,8 +114,10 @@ class RingAudit {
         case Phase::kProof:
           if (cursor_ < view.cell_bound()) {
             look_for_suspects(look, cursor_++);
-          } else {
+          } else if (facts.barrier()) {  // G4
             give_verdict(look);
+          } else {
+            enter(Phase::kDone);
           }
           break;
         case Phase::kDone: break;
@@ -384,8 +388,6 @@ class RingAudit {
 
   // --- 4
   void give_verdict(Look& look) {
-    std::atomic_thread_fence(
-        std::memory_order_seq_cst);  // the magazines were read before the marks
     std::uint32_t room = kNone;
     for (const Suspect& suspect : suspects_) {
       if (suspect.twice || suspect.found) continue;
