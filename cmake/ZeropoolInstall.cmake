@@ -23,9 +23,10 @@ if(TARGET zeropool)
 
   install(DIRECTORY client/include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
           FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
-  # The inline hot path includes these. They are no API: zeropool/lib/ may change with the layout version.
+  # The inline hot path includes these. They are no API: zeropool/lib/ may change with the layout version. It has no
+  # tracepoints, so that nobody's program needs sys/sdt.h.
   install(DIRECTORY lib/include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
-          FILES_MATCHING PATTERN "*.hpp")
+          FILES_MATCHING PATTERN "*.hpp" PATTERN "tracepoint.hpp" EXCLUDE)
 endif()
 
 if(TARGET zeropoold)
