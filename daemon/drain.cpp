@@ -53,9 +53,14 @@ void set_draining(Pool& pool, Ledger& ledger, bool draining) {
   ledger.set_draining(pool.memory->ledger_index(), draining);
   pool.draining = draining;
   pool.told_drained = false;
-  spdlog::info(draining ? "pool '{}' is being drained: nobody new is attached, {} clients are left"
-                        : "pool '{}' is drained no more: clients are attached again, {} are here",
-               pool.memory->name(), pool.clients.size());
+  const std::string& name = pool.memory->name();
+  const std::size_t clients = pool.clients.size();
+  if (draining) {
+    spdlog::info("pool '{}' is being drained: nobody new is attached, {} clients are left", name,
+                 clients);
+  } else {
+    spdlog::info("pool '{}' is in service again, with {} clients", name, clients);
+  }
 }
 
 void resume_draining(Pool& pool, const Ledger& ledger) {
