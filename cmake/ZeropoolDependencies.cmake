@@ -11,6 +11,17 @@ find_package(PkgConfig REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
 
+# Tracepoints of libzeropool and zeropoold: one header, of macros around a nop and a note. Needed to build, not to run.
+add_library(zeropool_tracepoints INTERFACE)
+if(ZEROPOOL_TRACEPOINTS)
+  find_path(SDT_INCLUDE_DIR sys/sdt.h)
+  if(NOT SDT_INCLUDE_DIR)
+    message(FATAL_ERROR "sys/sdt.h is not installed: scripts/packages --install build (Debian: systemtap-sdt-dev), or "
+                        "-DZEROPOOL_TRACEPOINTS=OFF to do without tracepoints")
+  endif()
+  target_compile_definitions(zeropool_tracepoints INTERFACE ZEROPOOL_TRACEPOINTS)
+endif()
+
 # daemon
 find_package(spdlog REQUIRED)
 find_package(yaml-cpp REQUIRED)

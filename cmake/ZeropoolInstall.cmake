@@ -23,9 +23,10 @@ if(TARGET zeropool)
 
   install(DIRECTORY client/include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
           FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
-  # The inline hot path includes these. They are no API: zeropool/lib/ may change with the layout version.
+  # The inline hot path includes these. They are no API: zeropool/lib/ may change with the layout version. It has no
+  # tracepoints, so that nobody's program needs sys/sdt.h.
   install(DIRECTORY lib/include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
-          FILES_MATCHING PATTERN "*.hpp")
+          FILES_MATCHING PATTERN "*.hpp" PATTERN "tracepoint.hpp" EXCLUDE)
 endif()
 
 if(TARGET zeropoold)
@@ -39,6 +40,26 @@ if(TARGET zeropoold)
     install(FILES "${CMAKE_BINARY_DIR}/package/${name}.service" DESTINATION lib/systemd/system)
   endforeach()
   install(FILES deploy/systemd/zeropool.sysusers DESTINATION lib/sysusers.d RENAME zeropool.conf)
+endif()
+
+# For Prometheus and Grafana: rules, an example of a configuration, the dashboard and how it is provisioned.
+set(share_dir "${CMAKE_INSTALL_DATADIR}/zeropool")
+install(FILES config/prometheus/prometheus.yml config/prometheus/alerts.yml config/prometheus/recording_rules.yml
+        DESTINATION "${share_dir}/prometheus")
+install(FILES deploy/grafana/zeropool.json DESTINATION "${share_dir}/grafana")
+install(DIRECTORY deploy/grafana/provisioning DESTINATION "${share_dir}/grafana" FILES_MATCHING PATTERN "*.yaml")
+
+# The scripts for bpftrace name files: the installed ones name where those went.
+if(ZEROPOOL_TRACEPOINTS AND TARGET zeropool AND TARGET zeropoold)
+  foreach(name orders reclaims)
+    file(READ deploy/bpftrace/${name}.bt script)
+    string(REPLACE "/usr/lib/libzeropool.so.1" "${CMAKE_INSTALL_FULL_LIBDIR}/libzeropool.so.${PROJECT_VERSION_MAJOR}"
+           script "${script}")
+    string(REPLACE "/usr/sbin/zeropoold" "${CMAKE_INSTALL_FULL_SBINDIR}/zeropoold" script "${script}")
+    file(WRITE "${CMAKE_BINARY_DIR}/package/${name}.bt" "${script}")
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "deploy/bpftrace/${name}.bt")
+    install(PROGRAMS "${CMAKE_BINARY_DIR}/package/${name}.bt" DESTINATION "${share_dir}/bpftrace")
+  endforeach()
 endif()
 
 if(TARGET zeropoolctl)

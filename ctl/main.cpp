@@ -8,6 +8,7 @@
 
 #include "ctl/admin_client.hpp"
 #include "ctl/doctor.hpp"
+#include "ctl/drain.hpp"
 #include "ctl/render.hpp"
 #include "ctl/table.hpp"
 #include "ctl/top.hpp"
@@ -86,6 +87,23 @@ int main(int argc, char** argv) try {
   top_command->add_option("--view", top.view, "pools, clients or classes")->type_name("VIEW");
   top_command->add_option("--sort", top.sort, "The title of the column to sort by")
       ->type_name("COLUMN");
+  zeropool::ctl::DrainOptions drain;
+  CLI::App* drain_command = app.add_subcommand(
+      "drain",
+      "Take a pool out of service, or all: nobody new is attached, who is attached goes on. With "
+      "--wait exits 1 when it is not empty in time");
+  drain_command->add_option("POOL", drain.pool, "Only this pool");
+  std::string wait;
+  CLI::Option* const wait_option =
+      drain_command
+          ->add_option("--wait", wait,
+                       "Until no client is left and every buffer is home, so long at most: 30s, 5m")
+          ->type_name("DURATION")
+          ->check([&drain](const std::string& text) {
+            drain.wait = zeropool::ctl::read_duration(text);
+            return drain.wait ? std::string() : "not a duration, as in 500ms, 30s, 5m, 2h: " + text;
+          });
+  drain_command->add_flag("--stop", drain.stop, "Attach clients again")->excludes(wait_option);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -93,6 +111,11 @@ int main(int argc, char** argv) try {
   }
   const std::string chosen = app.get_subcommands().front()->get_name();
   if (chosen == "doctor") return zeropool::ctl::run_doctor(socket, as_json);
+  if (chosen == "drain") {
+    drain.socket = socket;
+    drain.as_json = as_json;
+    return zeropool::ctl::run_drain(drain);
+  }
   if (chosen == "top") {
     top.socket = socket;
     top.as_json = as_json;

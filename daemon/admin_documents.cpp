@@ -10,6 +10,7 @@
 #include "daemon/config_keys.hpp"
 #include "daemon/daemon.hpp"
 #include "daemon/doctor_document.hpp"
+#include "daemon/drain.hpp"
 #include "daemon/event_loop.hpp"
 #include "daemon/holders.hpp"
 #include "daemon/idle_caches.hpp"
@@ -18,8 +19,9 @@
 namespace zeropool::daemon {
 namespace {
 
-constexpr std::array<std::string_view, 9> kCommands = {
-    "status", "pools", "clients", "trim", "audit", "reload", "doctor", "top", "hand-over"};
+constexpr std::array<std::string_view, 12> kCommands = {
+    "status", "pools", "clients",   "trim",  "audit",      "reload",
+    "doctor", "top",   "hand-over", "drain", "drain-stop", "drain-state"};
 // What is really lost is lost in every look; what only moved is somewhere else in the next.
 constexpr int kAuditLooks = 3;
 constexpr std::uint64_t kStrayLookNs = 10'000'000;
@@ -86,6 +88,17 @@ nlohmann::json trim(Daemon& daemon, const std::string& name, Refusal& refusal) {
   return trim_document(trimmed);
 }
 
+// "drain-state" changes nothing: who waits does not take back what somebody else has said meanwhile.
+nlohmann::json drain(Daemon& daemon, const std::string& command, const std::string& name,
+                     Refusal& refusal) {
+  std::vector<DrainState> states;
+  for (Pool* pool : chosen_pools(daemon, name, refusal)) {
+    if (command != "drain-state") daemon.drain(*pool, command == "drain");
+    states.push_back(drain_state(collect_pool_statistics(*pool, daemon.budget())));
+  }
+  return drain_document(states);
+}
+
 // All of it, not within a tick: whoever asks for the whole waits for it.
 StrayReport punched_strays(Pool& pool) {
   StrayReport sum;
@@ -143,7 +156,11 @@ Refusal unknown_command(const std::string& command) {
   return {lib::ErrorCode::invalid_argument, sentence};
 }
 
-bool takes_pool(std::string_view command) { return command == "trim" || command == "audit"; }
+bool is_drain(std::string_view command) { return command.starts_with("drain"); }
+
+bool takes_pool(std::string_view command) {
+  return command == "trim" || command == "audit" || is_drain(command);
+}
 
 }  // namespace
 
@@ -166,6 +183,8 @@ std::string admin_reply_document(Daemon& daemon, const std::string& command,
     document = trim(daemon, argument, refusal);
   } else if (command == "audit") {
     document = audit(daemon, argument, refusal);
+  } else if (is_drain(command)) {
+    document = drain(daemon, command, argument, refusal);
   } else if (command == "top") {
     document = status_view_document(daemon.status_view());
   } else if (command == "doctor") {

@@ -15,6 +15,7 @@ constexpr std::uint64_t kNanosecondsPerSecond = 1'000'000'000;
 
 json pool_summary(const PoolStatistics& pool) {
   return {{"name", pool.name},
+          {"draining", pool.draining},
           {"committed_bytes", pool.committed_bytes},
           {"metadata_bytes", pool.metadata_bytes},
           {"limit_bytes", pool.limit_bytes},

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "daemon/death.hpp"
+#include "daemon/drain.hpp"
 #include "daemon/logging.hpp"
 #include "zeropool/lib/control_plan.hpp"
 
@@ -92,6 +93,7 @@ AttachOutcome attach(const std::vector<std::unique_ptr<PoolService>>& pools, Cli
                                                 "': add the user or one of its groups to pools." +
                                                 memory.name() + ".access, and reload");
   }
+  if (service->pool().draining) return refuse(ErrorCode::draining, drain_refusal(memory.name()));
   std::string why;
   Peer attached = peer;
   lib::UniqueFd pidfd = (request->flags & lib::kAttachOwnPidfd) != 0

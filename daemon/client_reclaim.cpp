@@ -99,6 +99,7 @@ ClientReclaim reclaim_client(Pool& pool, std::uint32_t client, std::uint32_t epo
   }
 
   ClientReclaim report;
+  report.begun_ns = begun_ns;
   for (std::uint32_t r = 0; r < rings; ++r) {
     lib::Reclaimer<std::atomic> reclaimer(memory.ring(r), client, epoch, users);
     const lib::ReclaimReport ring =

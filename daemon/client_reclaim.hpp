@@ -20,6 +20,7 @@ struct ClientReclaim {
   ShareCounts shares;
   std::uint64_t threads = 0;
   std::uint64_t orders = 0;
+  std::uint64_t begun_ns = 0;  // CLOCK_MONOTONIC
   double seconds = 0;
 };
 

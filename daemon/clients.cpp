@@ -16,6 +16,7 @@
 #include "daemon/kept_counters.hpp"
 #include "daemon/lease_watch.hpp"
 #include "daemon/logging.hpp"
+#include "zeropool/lib/tracepoint.hpp"
 
 namespace zeropool::daemon {
 namespace {
@@ -265,6 +266,8 @@ void Clients::reclaim(std::uint32_t id, const char* how, bool died) {
   ledger_.begin_reclaim(id);  // N2
   const ClientReclaim report =
       reclaim_client(pool, id, client.epoch, client.record, client.direct_io);
+  lib::tracepoint::reclaim(pool.config.name.c_str(), id, client.pid, report.slots.held_slots,
+                           report.slots.cached_slots, report.begun_ns);
   if (died) {
     ++pool.counters.reclaims;
     pool.counters.reclaimed_slots += report.slots.held_slots + report.slots.quarantined_slots +

@@ -12,6 +12,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "daemon/drain.hpp"
 #include "daemon/lease_watch.hpp"
 #include "daemon/logging.hpp"
 #include "daemon/notify.hpp"
@@ -151,6 +152,13 @@ bool Daemon::may_attach_somewhere(const Peer& peer) const {
   return std::any_of(services_.begin(), services_.end(),
                      [&](const auto& service) { return service->access().allows(peer); });
 }
+
+bool Daemon::attaches_clients() const {
+  return std::any_of(pools_.begin(), pools_.end(),
+                     [](const auto& pool) { return !pool->draining; });
+}
+
+void Daemon::drain(Pool& pool, bool draining) { set_draining(pool, *ledger_, draining); }
 
 DaemonStatistics Daemon::statistics() { return complete(snapshot()); }
 

@@ -65,8 +65,13 @@ class Daemon {
   const lib::Topology& topology() const { return topology_; }
   bool mempolicy_refused() const { return commits_->bind_refused(); }
   EventLoop& loop() { return *loop_; }
+  Budget& budget() { return *budget_; }
   const std::string& socket_path() const { return socket_path_; }
   bool may_attach_somewhere(const Peer& peer) const;
+  // Some pool at least is not being drained.
+  bool attaches_clients() const;
+  // Nobody new is attached to it from now on, or attached again.
+  void drain(Pool& pool, bool draining);
   // Makes room for another daemon, soon: the loop ends, and nothing is given up.
   void hand_over();
   // Then the process must end at once, by _exit: destructors would give up what the next daemon takes up.

@@ -82,6 +82,14 @@ void look_at_users(const PoolStatistics& pool, Sheet& sheet) {
   }
 }
 
+void look_at_service(const PoolStatistics& pool, Sheet& sheet) {
+  if (!pool.draining) return;
+  sheet.warn("draining",
+             "it is being drained, nobody new is attached; " +
+                 counted(pool.clients.size(), "client is", "clients are") + " left",
+             "zeropoolctl drain --stop " + pool.name + " attaches clients again");
+}
+
 void look_at_damage(const PoolStatistics& pool, Sheet& sheet) {
   const AuditCounters& audit = pool.counters.audit;
   if (audit.withheld > 0) {
@@ -135,6 +143,7 @@ std::vector<Warning> health_warnings(const DaemonStatistics& statistics) {
   look_at_daemon(statistics, sheet);
   for (const PoolStatistics& pool : statistics.pools) {
     sheet.pool = pool.name;
+    look_at_service(pool, sheet);
     look_at_limit(pool, statistics.budget_bytes, sheet);
     look_at_users(pool, sheet);
     look_at_damage(pool, sheet);

@@ -12,6 +12,7 @@
 #include "daemon/config_describe.hpp"
 #include "daemon/config_reload.hpp"
 #include "daemon/daemon.hpp"
+#include "daemon/drain.hpp"
 #include "daemon/kept_counters.hpp"
 #include "daemon/lease_watch.hpp"
 #include "daemon/logging.hpp"
@@ -82,7 +83,8 @@ bool Daemon::open(const Config& config, std::string& why) {
   if (!loop_) return false;
   occupancy_ = std::make_unique<OccupancyWatch>(*loop_, pools_);
   http_ = std::make_unique<HttpFront>(
-      *loop_, [this] { return snapshot(); }, [this] { return status_view(); });
+      *loop_, [this] { return snapshot(); }, [this] { return status_view(); },
+      [this] { return attaches_clients(); });
   http_->start(config_.metrics);
   if (!watch_signals(why) || !open_memory(why) || !open_socket(why)) return false;
   watch_watchdog(notify::watchdog_interval());
@@ -130,6 +132,7 @@ bool Daemon::open_memory(std::string& why) {
         bool found = false;
         for (const auto& service : services_) found = service->look_before_sleep() || found;
         release_->look_before_sleep();
+        for (const auto& pool : pools_) tell_when_drained(*pool, *budget_);
         if (!found) keep_counters();
         return found;
       },
@@ -194,6 +197,7 @@ bool Daemon::open_pool(const PoolConfig& config, std::string& why) {
 bool Daemon::serve_pool(std::unique_ptr<Pool> pool, lib::UniqueFd doorbell, std::string& why) {
   const Pool* wants = pool.get();
   resume_counters(*pool, *ledger_);
+  resume_draining(*pool, *ledger_);
   OrderDeskHooks hooks;
   hooks.now_ns = monotonic_ns;
   hooks.wake_fd = [this](std::uint32_t client) { return clients_->wake_fd(client); };

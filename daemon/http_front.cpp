@@ -32,12 +32,16 @@ enum class Phase { kStarting, kRunning, kStopping };
 // Shared with the work that was sent to the loop, which may run after an HTTP thread has given up.
 struct HttpFront::Questions : std::enable_shared_from_this<HttpFront::Questions> {
   Questions(EventLoop& in_loop, std::function<DaemonSnapshot()> source,
-            std::function<StatusView()> view)
-      : loop(in_loop), snapshot(std::move(source)), status_view(std::move(view)) {}
+            std::function<StatusView()> view, std::function<bool()> attaches)
+      : loop(in_loop),
+        snapshot(std::move(source)),
+        status_view(std::move(view)),
+        attaches_clients(std::move(attaches)) {}
 
   EventLoop& loop;
   std::function<DaemonSnapshot()> snapshot;
   std::function<StatusView()> status_view;
+  std::function<bool()> attaches_clients;
   std::mutex mutex;  // while the phase changes, work is sent, or a snapshot is completed (F2)
   std::atomic<Phase> phase{Phase::kStarting};
 
@@ -79,8 +83,8 @@ struct HttpFront::Questions : std::enable_shared_from_this<HttpFront::Questions>
     return on_loop([this] { return status_view(); });
   }
 
-  bool answers() {
-    return on_loop([] { return true; });
+  bool ready() {
+    return on_loop([this] { return attaches_clients(); });
   }
 
   void enter(Phase next) {
@@ -90,9 +94,11 @@ struct HttpFront::Questions : std::enable_shared_from_this<HttpFront::Questions>
 };
 
 HttpFront::HttpFront(EventLoop& loop, std::function<DaemonSnapshot()> snapshot,
-                     std::function<StatusView()> status_view)
+                     std::function<StatusView()> status_view,
+                     std::function<bool()> attaches_clients)
     : loop_(loop),
-      questions_(std::make_shared<Questions>(loop, std::move(snapshot), std::move(status_view))) {}
+      questions_(std::make_shared<Questions>(loop, std::move(snapshot), std::move(status_view),
+                                             std::move(attaches_clients))) {}
 
 HttpFront::~HttpFront() { stopping(); }
 
@@ -108,7 +114,7 @@ HttpHandlers HttpFront::handlers() const {
   handlers.metrics = [collectable](MetricsFormat format) {
     return metrics_text(*collectable, format);
   };
-  handlers.ready = [questions] { return questions->answers(); };
+  handlers.ready = [questions] { return questions->ready(); };
   handlers.status_page = [questions] { return status_page(questions->ask_view()); };
   handlers.status_json = [questions] {
     return document_text(status_view_document(questions->ask_view()));

@@ -27,7 +27,7 @@ namespace zeropool::daemon {
 class HttpFront {
  public:
   HttpFront(EventLoop& loop, std::function<DaemonSnapshot()> snapshot,
-            std::function<StatusView()> status_view);
+            std::function<StatusView()> status_view, std::function<bool()> attaches_clients);
   ~HttpFront();
   HttpFront(const HttpFront&) = delete;
   HttpFront& operator=(const HttpFront&) = delete;

@@ -21,7 +21,7 @@ HttpReply ready_reply(const HttpHandlers& handlers) {
   }
   if (ready) return {.body = "ready\n"};
   return {.status = MHD_HTTP_SERVICE_UNAVAILABLE,
-          .body = "not ready: the daemon is starting or stopping\n"};
+          .body = "not ready: the daemon is starting, stopping, or drained\n"};
 }
 
 HttpReply metrics_reply(const HttpHandlers& handlers, const HttpRequest& request) {

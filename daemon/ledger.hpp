@@ -114,7 +114,7 @@ struct LedgerPool {
   std::uint32_t order_capacity;
   std::uint32_t share_capacity;
   std::uint32_t pin_capacity;
-  std::uint32_t reserved0;
+  std::atomic<std::uint32_t> draining;  // 1: nobody new is attached (drain.hpp)
   std::atomic<std::uint32_t> threads_published;
   std::atomic<std::uint32_t> orders_published;
   std::uint64_t class_bytes[lib::kMaxClasses];
@@ -186,6 +186,7 @@ class Ledger {
   std::span<std::atomic<std::uint64_t>> counters(std::uint32_t pool) noexcept;
   // What the account of a pool stands at, and the global budget.
   void record_account(std::uint32_t pool, const PoolAccount& account, std::uint64_t metadata_bytes);
+  void set_draining(std::uint32_t pool, bool draining);
   void record_published(std::uint32_t pool, std::uint32_t threads, std::uint32_t orders);
 
  private:

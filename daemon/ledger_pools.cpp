@@ -78,6 +78,7 @@ std::uint32_t Ledger::open_pool(const lib::ControlPlan& plan, std::uint32_t pool
     pool.metadata_bytes.store(0, kPlain);
     pool.threads_published.store(0, kPlain);
     pool.orders_published.store(0, kPlain);
+    pool.draining.store(0, kPlain);
     program_order();
     pool.used.store(1, kPlain);  // COMMIT
     program_order();
@@ -195,6 +196,10 @@ void Ledger::record_account(std::uint32_t pool, const PoolAccount& account,
   pools_[pool].metadata_bytes.store(metadata_bytes, kPlain);
   header_->budget_bytes.store(budget_.budget(), kPlain);
   header_->committed_bytes.store(budget_.committed(), kPlain);
+}
+
+void Ledger::set_draining(std::uint32_t pool, bool draining) {
+  pools_[pool].draining.store(draining ? 1 : 0, kPlain);  // COMMIT
 }
 
 void Ledger::record_published(std::uint32_t pool, std::uint32_t threads, std::uint32_t orders) {

@@ -12,6 +12,7 @@
 #include "daemon/holders.hpp"
 #include "daemon/idle_caches.hpp"
 #include "daemon/order_claim.hpp"
+#include "zeropool/lib/tracepoint.hpp"
 
 namespace zeropool::daemon {
 namespace {
@@ -310,6 +311,8 @@ bool OrderDesk::hand_over(const Order& order, OrderClaim& claim) {
   }
   claim.keep();
   ++pool_.counters.orders_granted;
+  lib::tracepoint::grant(pool_.config.name.c_str(), order.cell, order.word.word, order.bytes,
+                         order.posted_ns);
   ring_client(order);
   return true;
 }
@@ -319,6 +322,8 @@ void OrderDesk::refuse(const Order& order, ErrorCode code) {
   if (gone(order)) return;
   if (!lib::refuse_order(shared, order.word, code)) return;
   if (code != ErrorCode::ok) ++pool_.counters.orders_refused;
+  lib::tracepoint::refuse(pool_.config.name.c_str(), order.cell, order.word.word, order.bytes,
+                          order.posted_ns, static_cast<std::uint32_t>(code));
   ring_client(order);
 }
 

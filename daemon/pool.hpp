@@ -103,6 +103,8 @@ struct Pool {
   std::unique_ptr<LeaseWatch> leases;
   std::unique_ptr<AuditWatch> audit;
   std::unique_ptr<IdleCaches> idle;
+  bool draining = false;      // nobody new is attached (drain.hpp)
+  bool told_drained = false;  // and it was said that it is empty
 
   Pool();
   ~Pool();

@@ -7,6 +7,7 @@
 
 #include "daemon/page_choice.hpp"
 #include "daemon/pool_memory_state.hpp"
+#include "zeropool/lib/tracepoint.hpp"
 
 namespace zeropool::daemon {
 namespace {
@@ -334,6 +335,9 @@ std::unique_ptr<PoolMemory> PoolMemory::create(const PoolConfig& config,
                              std::to_string(shape.arenas[a].node) + ": " + name_of(choice.of(a)) +
                              " pages");
       if (choice.chosen[a] == 0) continue;
+      lib::tracepoint::fall_back(config.name.c_str(), shape.arenas[a].node,
+                                 static_cast<std::uint32_t>(choice.sizes.front()),
+                                 static_cast<std::uint32_t>(choice.of(a)));
       ++state->counts.page_fallbacks[static_cast<std::size_t>(choice.sizes.front())]
                                     [static_cast<std::size_t>(choice.of(a))];
     }

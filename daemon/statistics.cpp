@@ -36,6 +36,7 @@ PoolSnapshot snapshot_of(const Pool& pool, Budget& budget) {
   PoolSnapshot snapshot;
   PoolStatistics& statistics = snapshot.statistics;
   statistics.name = memory.name();
+  statistics.draining = pool.draining;
   const PoolAccount account = budget.snapshot(memory.account());
   statistics.committed_bytes = account.committed_bytes;
   statistics.limit_bytes = account.limit_bytes;

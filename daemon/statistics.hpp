@@ -52,6 +52,7 @@ struct ArenaStatistics {
 
 struct PoolStatistics {
   std::string name;
+  bool draining = false;              // nobody new is attached
   std::uint64_t committed_bytes = 0;  // with metadata
   std::uint64_t metadata_bytes = 0;
   std::uint64_t limit_bytes = 0;

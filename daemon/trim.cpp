@@ -19,6 +19,7 @@
 #include "daemon/pool_memory_state.hpp"
 #include "daemon/ring_look.hpp"
 #include "zeropool/lib/slot_transfer.hpp"
+#include "zeropool/lib/tracepoint.hpp"
 
 namespace zeropool::daemon {
 namespace {
@@ -97,6 +98,8 @@ TrimReport PoolMemory::State::trim(std::uint64_t wanted_bytes, std::uint32_t exc
 }
 
 void PoolMemory::State::count_release(const TrimReport& report, ReleaseReason reason) {
+  lib::tracepoint::trim(plan.shape.name.c_str(), report.extents, report.bytes,
+                        static_cast<std::uint32_t>(reason));
   counts.trims += report.extents;
   counts.trimmed_bytes += report.bytes;
   counts.released_bytes[static_cast<std::size_t>(reason)] += report.bytes;

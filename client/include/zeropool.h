@@ -46,7 +46,8 @@ enum {
   ZP_NOT_PENDING = 24, /* zp_cancel, zp_stop: it does not wait (any more) */
   ZP_TOO_MANY_SHARES = 25,
   ZP_TOO_MANY_HOLDERS = 26, /* of one shared buffer */
-  ZP_STILL_SHARED = 27      /* zp_unshare: others have it, or a handle of it is out */
+  ZP_STILL_SHARED = 27,     /* zp_unshare: others have it, or a handle of it is out */
+  ZP_DRAINING = 28 /* zp_open: the pool is taken out of service (zeropoolctl drain); try later */
 };
 
 typedef struct zp_pool zp_pool;

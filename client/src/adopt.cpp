@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <zeropool/lib/hand_off.hpp>
+#include <zeropool/lib/tracepoint.hpp>
 
 #include "access.hpp"
 #include "quota.hpp"
@@ -85,6 +86,8 @@ Try try_adopt(Attachment& attachment, const HandleParts& parts, const zp_type& t
     code = stale(access, kStale);
     return Try::kFailed;
   }
+  lib::tracepoint::adopt(attachment.header().pool_name, setup.class_bytes, parts.slot,
+                         parts.generation);
   count_up(access.ops().record(parts.ring).adopted);
   const std::uint64_t bytes = std::min<std::uint64_t>(note.bytes(), setup.class_bytes);
   const lib::Mark mark =

@@ -8,6 +8,7 @@
 #include <zeropool/lib/hand_off.hpp>
 #include <zeropool/lib/hot_path.hpp>
 #include <zeropool/lib/socket_path.hpp>
+#include <zeropool/lib/tracepoint.hpp>
 #include <zeropool/type_tag.hpp>
 
 #include "access.hpp"
@@ -85,6 +86,9 @@ int release_tagged(zp_buffer* buffer, std::uint32_t receiver, std::uint32_t type
                              zeropool::lib::Mark{words.mark.load(std::memory_order_relaxed)});
     }
     charge_of(attachment).remove(attachment.rings[ring].class_bytes);  // Q1
+    zeropool::lib::tracepoint::hand_off(attachment.header().pool_name,
+                                        attachment.rings[ring].class_bytes, buffer->slot,
+                                        generation, receiver);
     count_up(access.ops().record(ring).released);
     *handle = make_handle({generation, ring, buffer->slot, attachment.pool_tag, HandleKind::kBuffer,
                            type_tag >> zeropool::lib::TransitNote::kTagBits});

@@ -8,6 +8,7 @@
 #include <zeropool/lib/cache_steal.hpp>
 #include <zeropool/lib/hot_path.hpp>
 #include <zeropool/lib/slot_transfer.hpp>
+#include <zeropool/lib/tracepoint.hpp>
 
 #include "order.hpp"
 #include "quota.hpp"
@@ -263,6 +264,7 @@ std::uint32_t CacheOps::claim_filled(std::uint32_t ring) noexcept {
   lib::ClaimStats stats;
   const std::uint32_t cell =
       lib::SharedBatchRing(setup(ring).view).claim_filled(cache_.domain, cache_.me, stats);
+  lib::tracepoint::claim(pool_name(), setup(ring).class_bytes, cell, stats.contention);
   charge.remove(cell == kNoCell ? most : most - bytes_in(ring, cell));
   count_claim(ring, stats, cell != kNoCell);
   return cell;
@@ -279,6 +281,7 @@ bool CacheOps::take_single(std::uint32_t ring, std::uint32_t& slot, lib::Mark& m
   lib::SharedBatchRing batch(setup(ring).view);
   lib::ClaimStats stats;
   const std::uint32_t number = batch.claim_filled(cache_.domain, cache_.me, stats);
+  lib::tracepoint::claim(pool_name(), bytes, number, stats.contention);
   count_claim(ring, stats, number != kNoCell);
   bool taken = false;
   if (number != kNoCell) {
@@ -364,6 +367,7 @@ bool CacheOps::make_room(std::uint32_t ring) noexcept {
                                                : batch.claim_empty(cache_.me, stats);
   }
   stats.low = false;
+  lib::tracepoint::claim(pool_name(), setup(ring).class_bytes, next, stats.contention);
   count_claim(ring, stats, next != kNoCell);
   if (next == kNoCell) return false;
   charge_of(attachment_).add(bytes_in(ring, next));

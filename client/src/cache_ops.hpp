@@ -74,6 +74,10 @@ class CacheOps {
 
   void ring_doorbell() noexcept;
   lib::OwnerWord me() const noexcept { return cache_.me; }
+  const char* pool_name() const noexcept { return attachment_.header().pool_name; }
+  std::uint64_t class_bytes(std::uint32_t ring) const noexcept {
+    return attachment_.rings[ring].class_bytes;
+  }
   // Before slot numbers of others are used: slots may have been published meanwhile.
   void renew_bound(std::uint32_t ring) noexcept;
 

@@ -4,6 +4,7 @@
 #include "get.hpp"
 
 #include <zeropool/lib/hot_path.hpp>
+#include <zeropool/lib/tracepoint.hpp>
 
 #include "access.hpp"
 #include "order.hpp"
@@ -75,6 +76,8 @@ void count_failure(Access& access, std::uint32_t ring, ErrorCode code) noexcept 
     default: break;
   }
   count_up(access.ops().record(ring).failures[static_cast<std::uint32_t>(reason)]);
+  lib::tracepoint::failure(access.ops().pool_name(), access.ops().class_bytes(ring),
+                           static_cast<std::uint32_t>(code));
 }
 
 int refuse_size(Attachment& attachment, std::size_t bytes) noexcept {

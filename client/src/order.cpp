@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <zeropool/lib/tracepoint.hpp>
+
 #include "daemon_link.hpp"
 #include "quota.hpp"
 #include "scrub.hpp"
@@ -194,6 +196,9 @@ bool Order::post(const OrderWants& wants, std::uint32_t arena, std::uint32_t fla
   if (!cell.word.compare_exchange_strong(expected, posted.word, std::memory_order_release))
     return false;
   word_ = posted;
+  lib::tracepoint::order(attachment_.header().pool_name, number_, posted.word,
+                         static_cast<std::uint64_t>(posted_ns),
+                         static_cast<std::uint64_t>(deadline_ns));
   attachment_.view.order_hint_word(number_).fetch_or(std::uint64_t{1} << (number_ % 64),
                                                      std::memory_order_release);  // after Posted
   return true;

@@ -109,11 +109,14 @@ TEST_CASE("a pool's shape comes back as it was laid out, and so do the states of
   ledger->set_extent(pool, first, ExtentState::kDraining);
   CHECK(ledger->extent(pool, first) == ExtentState::kDraining);
   CHECK(ledger->extent(pool, first - 1) == ExtentState::kAbsent);
+  ledger->set_draining(pool, true);
+  CHECK(ledger->pool(pool).draining.load() == 1);
   ledger->close_pool(pool);
   const std::uint64_t committed = budget.committed();
   CHECK(ledger->open_pool(plan, 78, why) == pool);  // its place is used again, clean
   CHECK(budget.committed() == committed);
   CHECK(ledger->extent(pool, first) == ExtentState::kAbsent);
+  CHECK(ledger->pool(pool).draining.load() == 0);
 }
 
 namespace {

@@ -35,6 +35,7 @@ enum class ErrorCode : std::uint32_t {
   too_many_shares = 25,
   too_many_holders = 26,
   still_shared = 27,
+  draining = 28,  // of an attach: the operator takes the pool out of service
 };
 
 // snake_case name, as in messages and metrics.
@@ -68,6 +69,7 @@ constexpr const char* error_name(ErrorCode code) noexcept {
     case ErrorCode::too_many_shares: return "too_many_shares";
     case ErrorCode::too_many_holders: return "too_many_holders";
     case ErrorCode::still_shared: return "still_shared";
+    case ErrorCode::draining: return "draining";
   }
   return "unknown";
 }
