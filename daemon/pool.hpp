@@ -18,6 +18,7 @@ class OrderDesk;   // order_desk.hpp
 class LeaseWatch;  // lease_watch.hpp
 class AuditWatch;  // audit_watch.hpp
 class IdleCaches;  // idle_caches.hpp
+class HoldWatch;   // hold_watch.hpp
 
 // A histogram with fixed bounds, in seconds; the last bucket is +Inf.
 struct Histogram {
@@ -103,6 +104,7 @@ struct Pool {
   std::unique_ptr<LeaseWatch> leases;
   std::unique_ptr<AuditWatch> audit;
   std::unique_ptr<IdleCaches> idle;
+  std::unique_ptr<HoldWatch> holds;
 
   Pool();
   ~Pool();

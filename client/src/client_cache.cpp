@@ -186,13 +186,15 @@ ClientCache* make_cache(Attachment& attachment, OwnThread* thread) noexcept {
   cache->taken_over =
       read_counters(*cache->hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
   set_up_rings(attachment, *cache);
+  attachment.sampling.begin(*cache);
   cache->hot.home = cache->hot.rings;
   cache->arena = 0;
   CacheOps(attachment, *cache).settle(number);
   attachment.caches.push_back(cache);
   if (thread != nullptr) {
     thread->set_cache(attachment.index, &cache->hot,
-                      !attachment.watch.on() && !attachment.clears_always);
+                      !attachment.watch.on() && !attachment.clears_always &&
+                          !attachment.sampling.on());
   }
   if (attachment.header().threads_wanted.load(std::memory_order_relaxed) != 0) {
     CacheOps(attachment, *cache).ring_doorbell();
