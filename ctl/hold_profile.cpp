@@ -5,7 +5,6 @@
 #include <unordered_map>
 #include <utility>
 #include <vector>
-
 #include <zlib.h>
 
 #include "ctl/protobuf_writer.hpp"
@@ -57,7 +56,8 @@ class Profile {
     const std::uint64_t pid = number_at(row, "pid");
     std::vector<std::uint64_t> locations;
     for (const json& frame : frames) {
-      if (frame.is_number_unsigned()) locations.push_back(location(pid, frame.get<std::uint64_t>()));
+      if (frame.is_number_unsigned())
+        locations.push_back(location(pid, frame.get<std::uint64_t>()));
     }
     if (locations.empty()) {
       locations.push_back(
@@ -198,7 +198,8 @@ bool hold_profile(const json& document, const std::map<std::uint64_t, ProcessMap
                   std::string& profile, std::string& why) {
   using ClientClass = std::tuple<std::string, std::uint64_t, std::uint64_t>;
   const auto key_of = [](const json& row) {
-    return ClientClass{text_at(row, "pool"), number_at(row, "client"), number_at(row, "class_bytes")};
+    return ClientClass{text_at(row, "pool"), number_at(row, "client"),
+                       number_at(row, "class_bytes")};
   };
   Profile made(maps);
   std::map<ClientClass, std::uint64_t> with_stack;

@@ -50,8 +50,8 @@ std::map<std::uint64_t, ProcessMaps> maps_of(const json& document) {
     whose += (whose.empty() ? "" : ", ") + std::to_string(pid);
   }
   if (!whose.empty()) {
-    failed("stacks are bare addresses: what process " + whose + " has mapped cannot be read (" + why +
-           "); run this as root, or as the user of that process");
+    failed("stacks are bare addresses: what process " + whose + " has mapped cannot be read (" +
+           why + "); run this as root, or as the user of that process");
   }
   return maps;
 }
@@ -74,16 +74,17 @@ bool write_file(const std::string& path, const std::string& bytes, std::string& 
 }  // namespace
 
 void add_holders(CLI::App& app, HoldersOptions& options) {
-  CLI::App* command = app.add_subcommand(
-      "holders",
-      "Who holds buffers, of which class, and since when; and from where in the program, for clients "
-      "that sample their gets (ZEROPOOL_SAMPLE_STACKS)");
-  const std::map<std::string, double> units = {{"ms", 0.001}, {"s", 1},     {"m", 60},
+  CLI::App* command = app.add_subcommand("holders",
+                                         "Who holds buffers, of which class, and since when; and "
+                                         "from where in the program, for clients "
+                                         "that sample their gets (ZEROPOOL_SAMPLE_STACKS)");
+  const std::map<std::string, double> units = {{"ms", 0.001}, {"s", 1},    {"m", 60},
                                                {"min", 60},   {"h", 3600}, {"d", 86400}};
   command
       ->add_option("--older-than", options.older_than_seconds,
                    "Only what has been held for at least so long: 90s, 5m, 2h, 1d")
-      ->transform(CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::CASE_SENSITIVE, "DURATION"))
+      ->transform(
+          CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::CASE_SENSITIVE).description(""))
       ->check(CLI::Range(0.0, 1e9).description(""))
       ->type_name("DURATION");
   command->add_option("--pool", options.pool, "Only of this pool")->type_name("POOL");
@@ -110,8 +111,7 @@ int run_holders(const HoldersOptions& options) {
       return failed(why);
     }
   }
-  const std::string text =
-      options.as_json ? answer.text : render_holders(answer.document, maps);
+  const std::string text = options.as_json ? answer.text : render_holders(answer.document, maps);
   if (std::fputs(text.c_str(), stdout) == EOF || std::fflush(stdout) != 0) {
     std::perror("zeropoolctl: cannot write");
     return kExitFailed;

@@ -15,7 +15,7 @@ namespace zeropool::ctl {
 struct HoldersOptions {
   std::string socket;
   double older_than_seconds = 0;
-  std::string pool;         // empty: all
+  std::string pool;          // empty: all
   std::uint32_t client = 0;  // 0: all
   bool as_json = false;
   std::string pprof;  // a file to write; empty: none

@@ -44,8 +44,8 @@ std::string build_id_of_file(const std::string& path) {
   const lib::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   Elf64_Ehdr header{};
   if (!fd || !read_at(fd.get(), 0, &header, sizeof(header)) ||
-      std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
-      header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_phentsize != sizeof(Elf64_Phdr)) {
+      std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64 ||
+      header.e_phentsize != sizeof(Elf64_Phdr)) {
     return {};
   }
   for (std::size_t i = 0; i < std::min<std::size_t>(header.e_phnum, kMostSegments); ++i) {
@@ -115,7 +115,8 @@ std::string build_id_of_notes(std::string_view notes) {
     const std::size_t value_bytes = (std::size_t{header.n_descsz} + 3) / 4 * 4;
     if (name_bytes > notes.size() || header.n_descsz > notes.size() - name_bytes) return {};
     const std::string_view value = notes.substr(name_bytes, header.n_descsz);
-    if (header.n_type == kBuildIdNote && notes.substr(0, header.n_namesz) == std::string_view("GNU", 4) &&
+    if (header.n_type == kBuildIdNote &&
+        notes.substr(0, header.n_namesz) == std::string_view("GNU", 4) &&
         value.size() <= kMostBuildIdBytes) {
       std::string id;
       for (const char c : value) {

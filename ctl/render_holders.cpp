@@ -11,7 +11,8 @@ constexpr std::size_t kMostStacks = 10;
 
 std::string age(const json& row, const char* key) {
   const double seconds = real_at(row, key);
-  return seconds > 0 && seconds < 1e15 ? human_duration(static_cast<std::uint64_t>(seconds)) : "0 s";
+  return seconds > 0 && seconds < 1e15 ? human_duration(static_cast<std::uint64_t>(seconds))
+                                       : "0 s";
 }
 
 // The daemon's looks begin with it: what it cannot know yet is said.
@@ -21,7 +22,8 @@ std::string young_daemon(const json& document) {
   for (const json& pool : list_at(document, "pools")) {
     if (real_at(pool, "watched_seconds") >= wanted) continue;
     text += "zeropoold has watched pool " + printable(text_at(pool, "pool")) + " for " +
-            age(pool, "watched_seconds") + " only: what is held for longer is known of sampled gets alone\n";
+            age(pool, "watched_seconds") +
+            " only: what is held for longer is known of sampled gets alone\n";
   }
   return text;
 }
@@ -32,19 +34,23 @@ std::string stacks_text(const json& document, const std::map<std::uint64_t, Proc
   const json& stacks = list_at(document, "stacks");
   for (const json& stack : stacks) {
     if (shown++ == kMostStacks) {
-      text += "\n" + std::to_string(stacks.size() - kMostStacks) + " more stacks: --json, --pprof\n";
+      text +=
+          "\n" + std::to_string(stacks.size() - kMostStacks) + " more stacks: --json, --pprof\n";
       break;
     }
     text += "\n" + human_size(number_at(stack, "bytes")) + " in about " +
-            human_count(number_at(stack, "buffers")) + " of " + printable(text_at(stack, "class")) + ", by " +
-            printable(text_at(stack, "name")) + " (pid " + std::to_string(number_at(stack, "pid")) + "), oldest " +
-            age(stack, "oldest_seconds") + ":\n";
+            human_count(number_at(stack, "buffers")) + " of " + printable(text_at(stack, "class")) +
+            ", by " + printable(text_at(stack, "name")) + " (pid " +
+            std::to_string(number_at(stack, "pid")) + "), oldest " + age(stack, "oldest_seconds") +
+            ":\n";
     const auto its = maps.find(number_at(stack, "pid"));
     const ProcessMaps none;
     for (const json& frame : list_at(stack, "frames")) {
       if (!frame.is_number_unsigned()) continue;
       text += "    " +
-              printable(frame_text(its == maps.end() ? none : its->second, frame.get<std::uint64_t>())) + "\n";
+              printable(
+                  frame_text(its == maps.end() ? none : its->second, frame.get<std::uint64_t>())) +
+              "\n";
     }
   }
   return text;
@@ -80,8 +86,9 @@ std::string render_holders(const json& document, const std::map<std::uint64_t, P
   }
   text += table.text();
   if (list_at(document, "stacks").empty()) {
-    return text + "\nNo stacks: start a program with ZEROPOOL_SAMPLE_STACKS=100 to have one get in 100 "
-                  "sampled\n";
+    return text +
+           "\nNo stacks: start a program with ZEROPOOL_SAMPLE_STACKS=100 to have one get in 100 "
+           "sampled\n";
   }
   return text + stacks_text(document, maps);
 }

@@ -65,7 +65,8 @@ TEST_CASE("this process has code, of files with build ids or without") {
   CHECK_FALSE(read_process_maps(0x7fffffff).why.empty());
 }
 
-TEST_CASE("a document of another version, or of nobody, is shown as what it is, and makes a profile") {
+TEST_CASE(
+    "a document of another version, or of nobody, is shown as what it is, and makes a profile") {
   std::string profile;
   std::string why;
   for (const char* text : {"{}", "[]", R"({"holders": [], "stacks": []})",
@@ -94,8 +95,11 @@ TEST_CASE("numbers of the wire format are written in as many bytes as they need"
   writer.number(1, 300);
   writer.numbers(2, {0, 1, ~std::uint64_t{0}});
   writer.bytes(3, "ab");
-  CHECK(writer.text() == std::string("\x08\xac\x02\x12\x0c\0\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"
-                                     "\x1a\x02" "ab", 21));
+  CHECK(writer.text() ==
+        std::string("\x08\xac\x02\x12\x0c\0\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"
+                    "\x1a\x02"
+                    "ab",
+                    21));
 }
 
 }  // namespace zeropool::ctl

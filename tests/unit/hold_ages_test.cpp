@@ -1,6 +1,8 @@
 // Hold ages: lower bounds that are never too high, estimates that stand for what is not watched, samples that are believed no
 // further than marks bear them out.
 
+#include "daemon/hold_ages.hpp"
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -8,7 +10,6 @@
 #include <doctest/doctest.h>
 
 #include "daemon/event_loop.hpp"
-#include "daemon/hold_ages.hpp"
 #include "daemon/hold_document.hpp"
 #include "daemon/hold_watch.hpp"
 #include "tests/unit/support/memory_machine.hpp"
@@ -107,7 +108,9 @@ TEST_CASE("a slot has been held since the first look that saw its mark, and anew
   CHECK(since(5) == now_ns);  // not seen since
 }
 
-TEST_CASE("of more slots than are watched, those that are stand for all, and nobody is told that this is exact") {
+TEST_CASE(
+    "of more slots than are watched, those that are stand for all, and nobody is told that this is "
+    "exact") {
   World world(128);
   REQUIRE(world.slots() > 512);
   for (std::uint32_t slot = 0; slot < world.slots(); slot += 2) world.hold(slot);
@@ -148,7 +151,9 @@ TEST_CASE("a tick that is cut off goes on where it was, until all were looked at
   for (const HoldWatch::Watched& watched : world.pool.holds->watched(0)) CHECK(watched.since != 0);
 }
 
-TEST_CASE("a daemon that has just started knows of older holds by samples alone, and no more than is held") {
+TEST_CASE(
+    "a daemon that has just started knows of older holds by samples alone, and no more than is "
+    "held") {
   World world;
   world.want_samples();
   const std::uint64_t now_ns = monotonic_ns();
@@ -174,16 +179,17 @@ TEST_CASE("samples of what is not held so, or nowhere, or in time to come, make 
   World world;
   world.want_samples();
   const lib::Mark held = world.hold(2);
-  world.write(0, 2, held.next(lib::SlotState::kHeld, kClient), 1);                 // another generation
-  world.write(1, 2, held.with_holder(lib::SlotState::kHeld, kClient + 1), 1);      // another holder
-  world.write(2, 0xffffffffU, held, 1);                                            // no slot
-  world.write(3, 2, held, ~std::uint64_t{0});                                      // not yet
-  world.write(4, 2, held, 1, 0);                                                   // stands for nothing
+  world.write(0, 2, held.next(lib::SlotState::kHeld, kClient), 1);             // another generation
+  world.write(1, 2, held.with_holder(lib::SlotState::kHeld, kClient + 1), 1);  // another holder
+  world.write(2, 0xffffffffU, held, 1);                                        // no slot
+  world.write(3, 2, held, ~std::uint64_t{0});                                  // not yet
+  world.write(4, 2, held, 1, 0);                                               // stands for nothing
   lib::HoldSample<std::atomic>& cell = world.pool.memory->view().samples(1).cells[5];
   world.write(5, 2, held, 1);
   cell.tag.store(cell.tag.load() | 0xffff);  // no ring
   world.write(6, 2, held, 1);
-  world.pool.memory->view().samples(1).cells[6].tag.fetch_or(lib::kSampleVersionOne);  // being written
+  world.pool.memory->view().samples(1).cells[6].tag.fetch_or(
+      lib::kSampleVersionOne);  // being written
   world.look();
   const PoolHolds holds = hold_ages(world.pool, {.older_than_ns = kSecond}, monotonic_ns());
   CHECK(holds.ages.empty());
@@ -191,7 +197,9 @@ TEST_CASE("samples of what is not held so, or nowhere, or in time to come, make 
   CHECK(hold_ages(world.pool, {}, monotonic_ns()).ages[0].buffers == 1);
 }
 
-TEST_CASE("blocks of samples come when a client wants some, one for each thread record, and are charged") {
+TEST_CASE(
+    "blocks of samples come when a client wants some, one for each thread record, and are "
+    "charged") {
   World world;
   CHECK(world.pool.memory->published().samples == 0);
   world.machine.check_books(*world.pool.memory);
@@ -205,7 +213,8 @@ TEST_CASE("blocks of samples come when a client wants some, one for each thread 
 TEST_CASE("a question that is none is refused with a sentence") {
   HoldQuery query;
   CHECK(parse_hold_query("", query).empty());
-  CHECK(parse_hold_query(R"({"older_than_seconds": 2.5, "pool": "frames", "client": 7})", query).empty());
+  CHECK(parse_hold_query(R"({"older_than_seconds": 2.5, "pool": "frames", "client": 7})", query)
+            .empty());
   CHECK(query.older_than_ns == 2'500'000'000);
   CHECK(query.pool == "frames");
   CHECK(query.client == 7);

@@ -75,7 +75,8 @@ Script make(const Plan& plan) {
   script.finish = [=] {
     SampledGet read;
     if (read_sample(*cell, read)) {
-      expect(same(read, sample(1)) || same(read, sample(2)), "a kill has left a mix of two samples");
+      expect(same(read, sample(1)) || same(read, sample(2)),
+             "a kill has left a mix of two samples");
     }
     // The next owner of the block.
     write_sample(*cell, sample(3));
@@ -110,7 +111,8 @@ std::uint64_t estimate(std::uint64_t seed, std::uint32_t gets, std::uint32_t lea
         get.mark = held;
         get.slot = slot;
         get.weight = chance.weight(mean);
-        keep_sample(*block, chance, get, [&](const SampledGet& there) { return slots.counts(there); });
+        keep_sample(*block, chance, get,
+                    [&](const SampledGet& there) { return slots.counts(there); });
       }
     }
     if (slot % leak_each != 0) slots.marks[slot] = held.next(SlotState::kFree, 0).word;
@@ -133,21 +135,25 @@ TEST_CASE("a sample is read whole or not at all, at every interleaving" *
   CHECK(all.runs > 10);
 }
 
-TEST_CASE("a writer killed after any store leaves the old sample, the new one, or none; the cell can be used again" *
-          doctest::skip(!kCanSchedule)) {
-  const Explored all = explore_kills([](std::uint32_t dies) { return make({.writer_dies = dies}); });
+TEST_CASE(
+    "a writer killed after any store leaves the old sample, the new one, or none; the cell can be "
+    "used again" *
+    doctest::skip(!kCanSchedule)) {
+  const Explored all =
+      explore_kills([](std::uint32_t dies) { return make({.writer_dies = dies}); });
   CHECK_MESSAGE(all.failure.empty(), all.failure);
   CHECK(all.killed > 5);
 }
 
-TEST_CASE("a sample written without its version is found to be torn" * doctest::skip(!kCanSchedule)) {
+TEST_CASE("a sample written without its version is found to be torn" *
+          doctest::skip(!kCanSchedule)) {
   CHECK_FALSE(explore([] { return make({.broken = true}); }).failure.empty());
 }
 
 TEST_CASE("a sample counts for as long as its slot has the very mark of the get") {
   const SampledGet get = sample(5);
   CHECK(still_held(get, get.mark));
-  CHECK_FALSE(still_held(get, get.mark.next(SlotState::kHeld, 5)));   // another generation
+  CHECK_FALSE(still_held(get, get.mark.next(SlotState::kHeld, 5)));  // another generation
   CHECK_FALSE(still_held(get, get.mark.with_holder(SlotState::kHeld, 6)));
   CHECK_FALSE(still_held(get, get.mark.with_holder(SlotState::kFree, 0)));
   SampledGet forged = get;
