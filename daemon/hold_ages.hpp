@@ -21,7 +21,7 @@ namespace zeropool::daemon {
 // What to look for.
 struct HoldQuery {
   std::uint64_t older_than_ns = 0;
-  std::string pool;          // empty: all
+  std::string pool = {};     // empty: all
   std::uint32_t client = 0;  // an id; 0: all
 };
 
