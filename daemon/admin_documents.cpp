@@ -19,8 +19,9 @@
 namespace zeropool::daemon {
 namespace {
 
-constexpr std::array<std::string_view, 10> kCommands = {
-    "status", "pools", "clients", "holders", "trim", "audit", "reload", "doctor", "top", "hand-over"};
+constexpr std::array<std::string_view, 10> kCommands = {"status", "pools",    "clients", "holders",
+                                                        "trim",   "audit",    "reload",  "doctor",
+                                                        "top",    "hand-over"};
 // What is really lost is lost in every look; what only moved is somewhere else in the next.
 constexpr int kAuditLooks = 3;
 constexpr std::uint64_t kStrayLookNs = 10'000'000;

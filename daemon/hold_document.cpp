@@ -76,8 +76,8 @@ json hold_document(const std::vector<Pool*>& pools, const HoldQuery& query) {
     watched.push_back(
         {{"pool", pool->memory->name()}, {"watched_seconds", seconds(holds.watched_ns)}});
     for (const HoldAges& ages : holds.ages) {
-      json line = row(*pool, ages.client, ages.class_bytes, ages.buffers, ages.samples,
-                      ages.oldest_ns);
+      json line =
+          row(*pool, ages.client, ages.class_bytes, ages.buffers, ages.samples, ages.oldest_ns);
       line["exact"] = ages.exact;
       line["median_seconds"] = seconds(ages.median_ns);
       holders.push_back(std::move(line));

@@ -61,8 +61,8 @@ void HoldWatch::tick(std::uint64_t deadline_ns) {
         std::min<std::uint64_t>((now_ns - started_ns_ + kUnitNs - 1) / kUnitNs + 1, UINT32_MAX));
     const lib::SharedRingView view = memory_.ring(ring_);
     const bool back = wrapped && ring_ == first_ring;
-    const std::size_t end = std::min(next_ + kMarksInHand, back ? std::min(first, ring.slots.size())
-                                                                : ring.slots.size());
+    const std::size_t end = std::min(next_ + kMarksInHand,
+                                     back ? std::min(first, ring.slots.size()) : ring.slots.size());
     for (; next_ < end; ++next_) look_at(ring.slots[next_], view, now);
     if (back && next_ >= first) return;
     if (next_ >= ring.slots.size()) {

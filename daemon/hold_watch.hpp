@@ -39,7 +39,9 @@ class HoldWatch {
   };
   const std::vector<Watched>& watched(std::uint32_t ring) const { return rings_[ring].slots; }
   // How many slots a watched one stands for.
-  std::uint64_t stands_for(std::uint32_t ring) const { return std::uint64_t{1} << rings_[ring].shift; }
+  std::uint64_t stands_for(std::uint32_t ring) const {
+    return std::uint64_t{1} << rings_[ring].shift;
+  }
   // Since when the slot has been held with this mark, as far as is known: now, if never seen so.
   std::uint64_t since_ns(const Watched& watched, lib::Mark mark, std::uint64_t now_ns) const;
   // The first look.

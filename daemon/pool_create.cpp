@@ -198,10 +198,9 @@ bool PoolMemory::State::commit_metadata(std::string& why) {
     if (!request_step(number, tables[number].first_step)) return refused();
   }
   services.commits.finish();
-  const bool all = std::all_of(tables.begin(), tables.end(),
-                               [](const StepTable& table) {
-                                 return table.published > 0 || table.first_step == 0;
-                               });
+  const bool all = std::all_of(tables.begin(), tables.end(), [](const StepTable& table) {
+    return table.published > 0 || table.first_step == 0;
+  });
   return all || refused();
 }
 

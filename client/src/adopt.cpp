@@ -130,10 +130,12 @@ int adopt(Attachment& attachment, zp_handle handle, const zp_type& type,
           zp_buffer* buffer) noexcept {
   const HandleParts parts = read_handle(handle);
   int code = 0;
-  if (try_adopt(attachment, parts, type, buffer, code) != Try::kFull) return sampled(attachment, *buffer, code);
+  if (try_adopt(attachment, parts, type, buffer, code) != Try::kFull)
+    return sampled(attachment, *buffer, code);
   if (cached_bytes(attachment) != 0) {  // by other threads: this one's caches are empty now
     ask_caches_for_room(attachment, parts.ring);
-    if (try_adopt(attachment, parts, type, buffer, code) != Try::kFull) return sampled(attachment, *buffer, code);
+    if (try_adopt(attachment, parts, type, buffer, code) != Try::kFull)
+      return sampled(attachment, *buffer, code);
   }
   return refuse_over_quota(attachment);
 }

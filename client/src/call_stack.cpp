@@ -30,7 +30,8 @@ _Unwind_Reason_Code next_frame(_Unwind_Context* context, void* argument) noexcep
   int before = 0;
   std::uint64_t address = _Unwind_GetIPInfo(context, &before);
   if (address == 0) return _URC_END_OF_STACK;
-  if (before == 0) --address;  // the call, not what it returns to: that may be another line, or another function
+  if (before == 0)
+    --address;  // the call, not what it returns to: that may be another line, or another function
   walk.outside = walk.outside || !is_ours(address);
   if (!walk.outside) return _URC_NO_REASON;
   walk.frames[walk.count++] = address;

@@ -192,9 +192,9 @@ ClientCache* make_cache(Attachment& attachment, OwnThread* thread) noexcept {
   CacheOps(attachment, *cache).settle(number);
   attachment.caches.push_back(cache);
   if (thread != nullptr) {
-    thread->set_cache(attachment.index, &cache->hot,
-                      !attachment.watch.on() && !attachment.clears_always &&
-                          !attachment.sampling.on());
+    thread->set_cache(
+        attachment.index, &cache->hot,
+        !attachment.watch.on() && !attachment.clears_always && !attachment.sampling.on());
   }
   if (attachment.header().threads_wanted.load(std::memory_order_relaxed) != 0) {
     CacheOps(attachment, *cache).ring_doorbell();

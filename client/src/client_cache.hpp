@@ -56,8 +56,8 @@ struct ClientCache {
   CacheSize* sizes;     // by ring
   bool loaded_shyly;    // a magazine of a ring of which nothing is kept, in this operation
   lib::OwnerWord me;
-  CounterSums taken_over;  // what the record's earlier owners had counted
-  lib::SampleChance chance{0};         // hold_sampling.hpp
+  CounterSums taken_over;            // what the record's earlier owners had counted
+  lib::SampleChance chance{0};       // hold_sampling.hpp
   std::uint32_t gets_to_sample = 1;  // until the next one that is looked at
 };
 

@@ -1,9 +1,9 @@
 #include "hold_sampling.hpp"
 
 #include <atomic>
+#include <charconv>
 #include <cstdlib>
 #include <string_view>
-#include <charconv>
 
 #include <zeropool/lib/hold_sample_block.hpp>
 
@@ -82,7 +82,8 @@ void HoldSampling::sample(Attachment& attachment, ClientCache& cache,
                      const lib::SharedRingView& view = attachment.rings[there.ring].view;
                      if (there.slot >= view.slot_bound()) return false;
                      return lib::still_held(
-                         there, lib::Mark{view.slots[there.slot].mark.load(std::memory_order_relaxed)});
+                         there,
+                         lib::Mark{view.slots[there.slot].mark.load(std::memory_order_relaxed)});
                    });
 }
 

@@ -71,7 +71,7 @@ struct alignas(kSmallPage) ControlHeader {
   std::uint64_t pins_offset;
   std::uint64_t magazines_offset;  // Magazine[...], of all rings
   std::uint64_t slots_offset;      // SlotWords[...], of all rings
-  std::uint64_t samples_offset;   // HoldSampleBlock[thread_capacity]
+  std::uint64_t samples_offset;    // HoldSampleBlock[thread_capacity]
   std::uint64_t reserved1[6];
 
   // Policy that can be reloaded.

@@ -28,8 +28,8 @@ struct alignas(256) HoldSample {
   Atom<std::uint64_t> got_ns;  // CLOCK_MONOTONIC
   Atom<std::uint32_t> tag;     // [ version 16 | ring 16 ]
   Atom<std::uint32_t> slot;
-  Atom<std::uint32_t> weight;  // gets that it stands for
-  Atom<std::uint32_t> depth;   // frames, the innermost first
+  Atom<std::uint32_t> weight;                 // gets that it stands for
+  Atom<std::uint32_t> depth;                  // frames, the innermost first
   Atom<std::uint64_t> frames[kSampleFrames];  // addresses of calls, in the client
 };
 static_assert(sizeof(HoldSample<std::atomic>) == 256);
@@ -53,7 +53,8 @@ void write_sample(HoldSample<Atom>& cell, const SampledGet& get) noexcept {
   constexpr auto kPlain = std::memory_order_relaxed;
   const std::uint32_t writing = cell.tag.load(kPlain) | kSampleVersionOne;
   cell.tag.store(writing, kPlain);
-  std::atomic_thread_fence(std::memory_order_release);  // W1: the odd version before what follows; pairs with R1
+  std::atomic_thread_fence(
+      std::memory_order_release);  // W1: the odd version before what follows; pairs with R1
   cell.mark.store(get.mark.word, kPlain);
   cell.got_ns.store(get.got_ns, kPlain);
   cell.slot.store(get.slot, kPlain);
@@ -68,7 +69,8 @@ void write_sample(HoldSample<Atom>& cell, const SampledGet& get) noexcept {
 
 template <template <typename> class Atom>
 void drop_sample(HoldSample<Atom>& cell) noexcept {
-  cell.mark.store(0, std::memory_order_relaxed);  // whoever has read the old one: it was so a moment ago
+  cell.mark.store(
+      0, std::memory_order_relaxed);  // whoever has read the old one: it was so a moment ago
 }
 
 // False: none, or one that is being written.

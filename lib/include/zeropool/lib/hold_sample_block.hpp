@@ -28,8 +28,7 @@ static_assert(sizeof(HoldSampleBlock<std::atomic>) == 8192);
 // The owner's own memory: its place in the random sequence, and how far it was thinned.
 class SampleChance {
  public:
-  explicit SampleChance(std::uint64_t seed) noexcept
-      : state_(seed * 0x9e3779b97f4a7c15ULL | 1U) {}
+  explicit SampleChance(std::uint64_t seed) noexcept : state_(seed * 0x9e3779b97f4a7c15ULL | 1U) {}
 
   // xorshift64*
   std::uint64_t next() noexcept {
@@ -41,7 +40,9 @@ class SampleChance {
   bool coin() noexcept { return (next() >> 63) != 0; }
   // Gets until the next one that is looked at: 1 to 2 x mean - 1, so that no pattern of the program's hides from it.
   std::uint32_t gap(std::uint32_t mean) noexcept {
-    return mean <= 1 ? 1 : 1 + static_cast<std::uint32_t>((next() >> 32) % (2 * std::uint64_t{mean} - 1));
+    return mean <= 1
+               ? 1
+               : 1 + static_cast<std::uint32_t>((next() >> 32) % (2 * std::uint64_t{mean} - 1));
   }
   // Whether one that is looked at may become a sample (K1).
   bool passes() noexcept { return thinned_ == 0 || next() >> (64 - thinned_) == 0; }
@@ -74,7 +75,8 @@ void keep_sample(HoldSampleBlock<Atom>& block, SampleChance& chance, SampledGet 
       room = &cell;
     }
   }
-  if (live < kBlockSamples / 4) chance.thicken();  // those that come: this one's weight is said already
+  if (live < kBlockSamples / 4)
+    chance.thicken();  // those that come: this one's weight is said already
   if (room == nullptr) {
     for (HoldSample<Atom>& cell : block.cells) {
       if (chance.coin()) {
