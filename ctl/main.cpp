@@ -9,6 +9,7 @@
 #include "ctl/admin_client.hpp"
 #include "ctl/doctor.hpp"
 #include "ctl/drain.hpp"
+#include "ctl/holders.hpp"
 #include "ctl/render.hpp"
 #include "ctl/table.hpp"
 #include "ctl/top.hpp"
@@ -76,6 +77,8 @@ int main(int argc, char** argv) try {
   app.add_subcommand("doctor",
                      "Look at this machine and at the daemon: what is not as it should be, and the "
                      "command that mends it. Exits 1 when something is bad");
+  zeropool::ctl::HoldersOptions holders;
+  zeropool::ctl::add_holders(app, holders);
   zeropool::ctl::TopOptions top;
   CLI::App* top_command = app.add_subcommand(
       "top", "The daemon, live: pools, clients and classes by what they hold and get; ? for help");
@@ -115,6 +118,11 @@ int main(int argc, char** argv) try {
     drain.socket = socket;
     drain.as_json = as_json;
     return zeropool::ctl::run_drain(drain);
+  }
+  if (chosen == "holders") {
+    holders.socket = socket;
+    holders.as_json = as_json;
+    return zeropool::ctl::run_holders(holders);
   }
   if (chosen == "top") {
     top.socket = socket;

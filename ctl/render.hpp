@@ -5,11 +5,14 @@
 // Errors: a document of another version may lack keys: what is missing is shown as nothing or 0.
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include <nlohmann/json.hpp>
 
 namespace zeropool::ctl {
+
+struct ProcessMaps;  // process_maps.hpp
 
 std::string render_status(const nlohmann::json& document);
 std::string render_pools(const nlohmann::json& document);
@@ -17,6 +20,9 @@ std::string render_clients(const nlohmann::json& document);
 std::string render_trim(const nlohmann::json& document);
 std::string render_audit(const nlohmann::json& document);
 std::string render_reload(const nlohmann::json& document);
+// `maps`: of the processes whose stacks are shown.
+std::string render_holders(const nlohmann::json& document,
+                           const std::map<std::uint64_t, ProcessMaps>& maps);
 
 // Values of keys that may be missing, or of another type.
 std::uint64_t number_at(const nlohmann::json& object, const char* key);

@@ -12,6 +12,7 @@
 #include "daemon/doctor_document.hpp"
 #include "daemon/drain.hpp"
 #include "daemon/event_loop.hpp"
+#include "daemon/hold_document.hpp"
 #include "daemon/holders.hpp"
 #include "daemon/idle_caches.hpp"
 #include "daemon/thread_counters.hpp"
@@ -19,8 +20,8 @@
 namespace zeropool::daemon {
 namespace {
 
-constexpr std::array<std::string_view, 12> kCommands = {
-    "status", "pools", "clients",   "trim",  "audit",      "reload",
+constexpr std::array<std::string_view, 13> kCommands = {
+    "status", "pools", "clients", "holders",   "trim",  "audit",      "reload",
     "doctor", "top",   "hand-over", "drain", "drain-stop", "drain-state"};
 // What is really lost is lost in every look; what only moved is somewhere else in the next.
 constexpr int kAuditLooks = 3;
@@ -138,6 +139,17 @@ nlohmann::json clients(Daemon& daemon) {
   return clients_document(statistics, held, AdminClock::now());
 }
 
+nlohmann::json holders(Daemon& daemon, const std::string& argument, Refusal& refusal) {
+  HoldQuery query;
+  const std::string why = parse_hold_query(argument, query);
+  if (!why.empty()) {
+    refusal = {lib::ErrorCode::invalid_argument, why};
+    return {};
+  }
+  const std::vector<Pool*> pools = chosen_pools(daemon, query.pool, refusal);
+  return pools.empty() ? nlohmann::json{} : hold_document(pools, query);
+}
+
 nlohmann::json reload(Daemon& daemon, Refusal& refusal) {
   std::string why;
   if (!daemon.reload(why)) {
@@ -158,8 +170,8 @@ Refusal unknown_command(const std::string& command) {
 
 bool is_drain(std::string_view command) { return command.starts_with("drain"); }
 
-bool takes_pool(std::string_view command) {
-  return command == "trim" || command == "audit" || is_drain(command);
+bool takes_argument(std::string_view command) {
+  return command == "trim" || command == "audit" || command == "holders" || is_drain(command);
 }
 
 }  // namespace
@@ -171,7 +183,7 @@ std::string admin_reply_document(Daemon& daemon, const std::string& command,
   nlohmann::json document;
   if (std::find(kCommands.begin(), kCommands.end(), command) == kCommands.end()) {
     refusal = unknown_command(command);
-  } else if (!argument.empty() && !takes_pool(command)) {
+  } else if (!argument.empty() && !takes_argument(command)) {
     refusal = {lib::ErrorCode::invalid_argument, command + " takes no argument"};
   } else if (command == "status") {
     document = status_document(daemon.statistics(), AdminClock::now());
@@ -179,6 +191,8 @@ std::string admin_reply_document(Daemon& daemon, const std::string& command,
     document = pools_document(daemon.statistics());
   } else if (command == "clients") {
     document = clients(daemon);
+  } else if (command == "holders") {
+    document = holders(daemon, argument, refusal);
   } else if (command == "trim") {
     document = trim(daemon, argument, refusal);
   } else if (command == "audit") {

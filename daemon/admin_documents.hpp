@@ -13,7 +13,7 @@ namespace zeropool::daemon {
 class Daemon;
 
 // The document, with `code` kOk; or nothing, with `code` and a `sentence` that says what to do.
-// `argument` is a pool's name for trim and audit, empty for all of them.
+// `argument` is a pool's name for trim and audit, empty for all of them; a query for holders (hold_document.hpp).
 std::string admin_reply_document(Daemon& daemon, const std::string& command,
                                  const std::string& argument, lib::ErrorCode& code,
                                  std::string& sentence);

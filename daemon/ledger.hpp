@@ -49,7 +49,7 @@ enum class ExtentState : std::uint8_t {
 inline constexpr std::uint64_t kLedgerMagic = 0x315245474c5a5250ULL;
 inline constexpr std::uint32_t kLedgerVersion = 1;
 inline constexpr std::uint32_t kLedgerPools = 256;
-inline constexpr std::uint32_t kFixedPrefixes = 5;  // the header's, and the four tables of entries
+inline constexpr std::uint32_t kFixedPrefixes = 6;  // the header's, and the five tables of entries
 
 struct LedgerHeader {
   std::uint64_t magic;

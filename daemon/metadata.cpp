@@ -186,10 +186,17 @@ void PoolMemory::State::step_tables() {
   const auto now = std::chrono::steady_clock::now();
   const bool look = now >= next_table_look;
   if (look) next_table_look = now + kTableLook;
+  if (header.samples_wanted.exchange(0, std::memory_order_relaxed) != 0) samples_wanted = true;
+  // For each thread record there is, once anybody samples.
+  if (samples_wanted && request_step(kSamples, tables[kThreads].published) &&
+      tables[kSamples].target > tables[kSamples].published) {
+    publish_steps();
+  }
   for (std::size_t i = 0; i < kTables; ++i) {
     const auto number = static_cast<Table>(i);
     StepTable& table = tables[i];
-    if (table.target > table.published || table.published == table.capacity) continue;
+    if (number == kSamples || table.target > table.published || table.published == table.capacity)
+      continue;
     const bool asked = (number == kThreads && threads) || (number == kOrders && orders) ||
                        (number == kPins && pins) || (number == kShares && shares);
     if (!asked && !(look && more_than_half_used(number))) continue;

@@ -1,6 +1,7 @@
 #include "daemon/pool.hpp"
 
 #include "daemon/audit_watch.hpp"
+#include "daemon/hold_watch.hpp"
 #include "daemon/idle_caches.hpp"
 #include "daemon/lease_watch.hpp"
 #include "daemon/order_desk.hpp"

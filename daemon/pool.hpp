@@ -18,6 +18,7 @@ class OrderDesk;   // order_desk.hpp
 class LeaseWatch;  // lease_watch.hpp
 class AuditWatch;  // audit_watch.hpp
 class IdleCaches;  // idle_caches.hpp
+class HoldWatch;   // hold_watch.hpp
 
 // A histogram with fixed bounds, in seconds; the last bucket is +Inf.
 struct Histogram {
@@ -105,6 +106,7 @@ struct Pool {
   std::unique_ptr<IdleCaches> idle;
   bool draining = false;      // nobody new is attached (drain.hpp)
   bool told_drained = false;  // and it was said that it is empty
+  std::unique_ptr<HoldWatch> holds;
 
   Pool();
   ~Pool();

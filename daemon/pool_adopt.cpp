@@ -91,6 +91,7 @@ bool PoolMemory::State::adopt_metadata(std::string& why) {
     table.published = table.target = within(before, 0, there);
     table.published_word->store(table.published, std::memory_order_release);
   }
+  samples_wanted = tables[kSamples].published > 0;
   for (std::uint32_t r = 0; r < rings.size(); ++r) {
     RingState& ring = rings[r];
     const lib::RingPlan& from = plan.rings[r];

@@ -125,6 +125,9 @@ void PoolMemory::State::lay_out_tables() {
             kFirstShares, header.shares_published);
   set_table(kPins, plan.pins_offset, sizeof(lib::PinCell<std::atomic>), shape.pin_capacity,
             kFirstPins, header.pins_published);
+  // One block a thread record; nothing of it before a client wants some.
+  set_table(kSamples, plan.samples_offset, sizeof(lib::SharedSampleBlock), shape.thread_capacity, 0,
+            header.samples_published);
 }
 
 bool PoolMemory::State::open_segments(const PoolConfig& config, std::uint64_t limit_bytes,
@@ -196,8 +199,9 @@ bool PoolMemory::State::commit_metadata(std::string& why) {
     if (!request_step(number, tables[number].first_step)) return refused();
   }
   services.commits.finish();
-  const bool all = std::all_of(tables.begin(), tables.end(),
-                               [](const StepTable& table) { return table.published > 0; });
+  const bool all = std::all_of(tables.begin(), tables.end(), [](const StepTable& table) {
+    return table.published > 0 || table.first_step == 0;
+  });
   return all || refused();
 }
 

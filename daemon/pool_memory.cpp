@@ -24,7 +24,7 @@ std::uint32_t PoolMemory::ring_count() const {
 TableCounts PoolMemory::published() const {
   const auto& tables = state_->tables;
   return {tables[kThreads].published, tables[kOrders].published, tables[kShares].published,
-          tables[kPins].published};
+          tables[kPins].published, tables[kSamples].published};
 }
 int PoolMemory::control_fd() const { return state_->control_fd.get(); }
 int PoolMemory::data_fd(std::uint32_t arena) const { return state_->arenas[arena].fd.get(); }

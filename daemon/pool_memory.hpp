@@ -64,6 +64,7 @@ struct TableCounts {
   std::uint32_t orders = 0;
   std::uint32_t shares = 0;
   std::uint32_t pins = 0;
+  std::uint32_t samples = 0;
 };
 
 struct TrimReport {

@@ -61,7 +61,7 @@ struct StepTable {
   std::uint32_t target = 0;
   std::atomic<std::uint32_t>* published_word = nullptr;  // in the header
 };
-enum Table : std::size_t { kThreads, kOrders, kShares, kPins, kTables };
+enum Table : std::size_t { kThreads, kOrders, kShares, kPins, kSamples, kTables };
 static_assert(kFixedPrefixes == 1 + kTables);
 
 // Quarantined slots of a ring, by the daemon's own record (quarantine.cpp).
@@ -296,6 +296,7 @@ struct PoolMemory::State {
   std::uint64_t look_number = 0;
   std::vector<std::string> notes;
   std::chrono::steady_clock::time_point next_table_look{};
+  bool samples_wanted = false;  // by some client, once
   std::function<void(std::uint32_t)> published;
 };
 

@@ -12,6 +12,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "daemon/hold_watch.hpp"
 #include "daemon/idle_caches.hpp"
 #include "daemon/lease_watch.hpp"
 
@@ -48,6 +49,7 @@ std::unique_ptr<PoolService> PoolService::start(EventLoop& loop, Pool& pool, Ord
   pool.leases = std::make_unique<LeaseWatch>(pool);
   pool.audit = std::make_unique<AuditWatch>(pool, std::move(add_departed));
   pool.idle = std::make_unique<IdleCaches>(pool, std::move(lives));
+  pool.holds = std::make_unique<HoldWatch>(*pool.memory);
   PoolService& self = *service;
   if (!loop.watch(self.doorbell(), EPOLLIN, [&self](std::uint32_t) { self.answer_doorbell(); })) {
     why = std::string("epoll_ctl: ") + std::strerror(errno);
@@ -140,7 +142,8 @@ bool PoolService::wishes_raised() const {
   const lib::ControlHeader& header = pool_.memory->header();
   return header.rings_low.load(kRelaxed) != 0 || header.threads_wanted.load(kRelaxed) != 0 ||
          header.orders_wanted.load(kRelaxed) != 0 || header.pins_wanted.load(kRelaxed) != 0 ||
-         header.shares_wanted.load(kRelaxed) != 0;  // all answered by top_up(), which clears them
+         header.shares_wanted.load(kRelaxed) != 0 ||
+         header.samples_wanted.load(kRelaxed) != 0;  // all answered by top_up(), which clears them
 }
 
 void PoolService::awake() { pool_.memory->header().sleeping.store(0, kRelaxed); }
@@ -222,6 +225,7 @@ void PoolService::arm_audit_timer() {
     pool_.audit->tick(monotonic_ns());
     // A share that the audit ended may have been read by the kernel for its last holder.
     if (pool_.counters.quarantined_slots != quarantined_before) replace_quarantined();
+    pool_.holds->tick(monotonic_ns() + HoldWatch::kTickNs);
     const TakenCaches taken = pool_.idle->tick(monotonic_ns());
     // What came back may be what somebody waits for.
     if ((pool_.counters.repairs != before || taken.slots > 0) && pool_.orders->waiting() > 0)

@@ -100,6 +100,12 @@ Try try_adopt(Attachment& attachment, const HandleParts& parts, const zp_type& t
   return Try::kAdopted;
 }
 
+// A hold begins for this client, as by a get.
+int sampled(Attachment& attachment, const zp_buffer& buffer, int code) noexcept {
+  if (code == 0 && attachment.sampling.on()) attachment.sampling.got(attachment, buffer);
+  return code;
+}
+
 }  // namespace
 
 zp_handle make_handle(const HandleParts& parts) noexcept {
@@ -127,10 +133,12 @@ int adopt(Attachment& attachment, zp_handle handle, const zp_type& type,
           zp_buffer* buffer) noexcept {
   const HandleParts parts = read_handle(handle);
   int code = 0;
-  if (try_adopt(attachment, parts, type, buffer, code) != Try::kFull) return code;
+  if (try_adopt(attachment, parts, type, buffer, code) != Try::kFull)
+    return sampled(attachment, *buffer, code);
   if (cached_bytes(attachment) != 0) {  // by other threads: this one's caches are empty now
     ask_caches_for_room(attachment, parts.ring);
-    if (try_adopt(attachment, parts, type, buffer, code) != Try::kFull) return code;
+    if (try_adopt(attachment, parts, type, buffer, code) != Try::kFull)
+      return sampled(attachment, *buffer, code);
   }
   return refuse_over_quota(attachment);
 }

@@ -263,7 +263,7 @@ void end_if_unused_locked(Attachment& attachment) noexcept {
 
 bool same_wish(const AttachWish& a, const AttachWish& b) noexcept {
   return a.pool_name == b.pool_name && a.socket == b.socket && a.fd == b.fd &&
-         a.direct_io == b.direct_io;
+         a.direct_io == b.direct_io && a.sample_gets == b.sample_gets;
 }
 
 void tell_unmapped(const lib::Mapping& mapping) noexcept {
@@ -314,6 +314,7 @@ Attachment* find_attachment(const AttachWish& wish) noexcept {
       unreserve_former(*free);
       free->former.clear();
       free->watch.choose();
+      free->sampling.choose(wish.sample_gets);
       if (free->watch.on()) watch_forks();
       return free;
     }

@@ -25,6 +25,7 @@
 #include "client_cache.hpp"
 #include "connection.hpp"
 #include "descriptors.hpp"
+#include "hold_sampling.hpp"
 #include "slot_watch.hpp"
 #include "thread_state.hpp"
 #include "wiped_lock.hpp"
@@ -74,6 +75,7 @@ struct Attachment : zeropool::v1::detail::PoolState {
   std::string socket_path;
   Descriptors descriptors;
   SlotWatch watch;
+  HoldSampling sampling;
   lib::Mapping control;
   std::vector<lib::Mapping> data;
   std::vector<FormerRange> former;  // by fork, and not mapped here

@@ -86,7 +86,7 @@ zp_buffer make_buffer(Attachment& attachment, std::uint32_t ring, std::uint32_t 
 }
 
 void hand_out_all(Attachment& attachment, const zp_buffer* buffers, std::size_t count) noexcept {
-  if (!attachment.watch.on() && !attachment.clears_always) return;
+  if (!attachment.watch.on() && !attachment.clears_always && !attachment.sampling.on()) return;
   for (std::size_t i = 0; i < count; ++i) hand_out(attachment, buffers[i]);
 }
 

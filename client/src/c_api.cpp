@@ -127,13 +127,14 @@ int zp_open(const char* name, const zp_open_options* options, zp_pool** pool) {
                   "zp_open_options.struct_bytes must be sizeof(zp_open_options)");
     }
     if (options->struct_bytes > kFirstOptionsBytes) {
-      if ((options->flags & ~std::uint32_t{ZP_OPEN_DIRECT_IO}) != 0 || options->reserved != 0) {
+      if ((options->flags & ~std::uint32_t{ZP_OPEN_DIRECT_IO}) != 0) {
         return fail(
             ErrorCode::invalid_argument,
-            "zp_open_options has flags that this libzeropool does not know, or reserved is "
-            "not 0: zero the struct first, or install the libzeropool that it was made for");
+            "zp_open_options has flags that this libzeropool does not know: zero the struct first, "
+            "or install the libzeropool that it was made for");
       }
       wish.direct_io = (options->flags & ZP_OPEN_DIRECT_IO) != 0;
+      wish.sample_gets = options->sample_gets;
     }
     if (options->socket != nullptr) wish.socket = options->socket;
     if (options->client_name != nullptr) wish.client_name = options->client_name;

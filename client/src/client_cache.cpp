@@ -156,13 +156,15 @@ ClientCache* make_cache(Attachment& attachment, OwnThread* thread, int& code) no
   cache->taken_over =
       read_counters(*cache->hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
   set_up_rings(attachment, *cache);
+  attachment.sampling.begin(*cache);
   cache->hot.home = cache->hot.rings;
   cache->arena = 0;
   CacheOps(attachment, *cache).settle(number);
   attachment.caches.push_back(cache);
   if (thread != nullptr) {
-    thread->set_cache(attachment.index, &cache->hot,
-                      !attachment.watch.on() && !attachment.clears_always);
+    thread->set_cache(
+        attachment.index, &cache->hot,
+        !attachment.watch.on() && !attachment.clears_always && !attachment.sampling.on());
   }
   return cache;
 }

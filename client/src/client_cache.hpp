@@ -8,6 +8,7 @@
 
 #include <zeropool/detail/pool_state.hpp>
 #include <zeropool/lib/control_view.hpp>
+#include <zeropool/lib/hold_sample_block.hpp>
 #include <zeropool/lib/owner_word.hpp>
 
 #include "cache_size.hpp"
@@ -55,7 +56,9 @@ struct ClientCache {
   CacheSize* sizes;     // by ring
   bool loaded_shyly;    // a magazine of a ring of which nothing is kept, in this operation
   lib::OwnerWord me;
-  CounterSums taken_over;  // what the record's earlier owners had counted
+  CounterSums taken_over;            // what the record's earlier owners had counted
+  lib::SampleChance chance{0};       // hold_sampling.hpp
+  std::uint32_t gets_to_sample = 1;  // until the next one that is looked at
 };
 
 inline ClientCache* client_cache_of(ThreadCache* hot) noexcept {

@@ -20,6 +20,8 @@ struct AttachWish {
   std::int64_t timeout_ns = 0;
   int fd = -1;             // connected already, or -1
   bool direct_io = false;  // kAttachDirectIo
+  std::uint32_t sample_gets =
+      0;  // one get in so many, on average; 0: as $ZEROPOOL_SAMPLE_STACKS says
 };
 
 struct Attached {

@@ -55,6 +55,7 @@ void hand_out(Attachment& attachment, const zp_buffer& buffer) noexcept {
   } else if (attachment.clears_always) {
     std::memset(buffer.data, 0, attachment.rings[detail::ring_of(buffer.word)].class_bytes);
   }
+  if (attachment.sampling.on()) attachment.sampling.got(attachment, buffer);
 }
 
 }  // namespace zeropool::client

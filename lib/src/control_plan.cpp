@@ -195,6 +195,8 @@ std::string plan_control_segment(const PoolShape& shape, ControlPlan& plan) {
       rest.take(std::uint64_t{shape.pin_capacity} * sizeof(PinCell<std::atomic>), kSmallPage);
   plan.magazines_offset = rest.take(cells * sizeof(SharedMagazine), kSmallPage);
   plan.slots_offset = rest.take(slots * sizeof(SharedSlotWords), kSmallPage);
+  plan.samples_offset =
+      rest.take(std::uint64_t{shape.thread_capacity} * sizeof(SharedSampleBlock), kSmallPage);
   plan.segment_bytes = round_up(rest.at(), kHugePage);
   return {};
 }
@@ -233,6 +235,7 @@ ControlHeader* ControlPlan::describe(void* segment, std::uint32_t pool_tag) cons
   header->pins_offset = pins_offset;
   header->magazines_offset = magazines_offset;
   header->slots_offset = slots_offset;
+  header->samples_offset = samples_offset;
   auto* classes = reinterpret_cast<std::uint64_t*>(base + class_bytes_offset);
   std::copy(shape.class_bytes.begin(), shape.class_bytes.end(), classes);
   fill_arenas(*this, reinterpret_cast<ArenaEntry*>(base + arenas_offset));

@@ -29,7 +29,9 @@ bool tables_fit(const ControlHeader& h) {
               alignof(SharedOrderCell)) &&
          fits(h.order_hints_offset, (std::uint64_t{h.order_capacity} + 63) / 64, 8, bytes) &&
          fits(h.shares_offset, h.share_capacity, sizeof(ShareCell<std::atomic>), bytes) &&
-         fits(h.pins_offset, h.pin_capacity, sizeof(PinCell<std::atomic>), bytes);
+         fits(h.pins_offset, h.pin_capacity, sizeof(PinCell<std::atomic>), bytes) &&
+         fits(h.samples_offset, h.thread_capacity, sizeof(SharedSampleBlock), bytes,
+              alignof(SharedSampleBlock));
 }
 
 bool ring_fits(const ControlHeader& h, const RingDescriptor& ring, const ArenaEntry& arena) {
@@ -94,6 +96,7 @@ ControlView::ControlView(void* segment) : base_(static_cast<std::byte*>(segment)
   shares_offset_ = h.shares_offset;
   magazines_offset_ = h.magazines_offset;
   slots_offset_ = h.slots_offset;
+  samples_offset_ = h.samples_offset;
 }
 
 ControlView::ControlView(void* segment, const ControlPlan& plan)
@@ -107,7 +110,8 @@ ControlView::ControlView(void* segment, const ControlPlan& plan)
       clients_offset_(plan.clients_offset),
       shares_offset_(plan.shares_offset),
       magazines_offset_(plan.magazines_offset),
-      slots_offset_(plan.slots_offset) {}
+      slots_offset_(plan.slots_offset),
+      samples_offset_(plan.samples_offset) {}
 
 SharedRingView ControlView::ring_from(RingDescriptor& published,
                                       const RingDescriptor& constants) const noexcept {

@@ -35,8 +35,12 @@ static_assert(sizeof(SharedClientRecord) == 128);
 static_assert(sizeof(ShareCell<std::atomic>) == 256);
 static_assert(offsetof(SharedShareCell, holders) == 32);
 static_assert(sizeof(PinCell<std::atomic>) == 64);
+static_assert(sizeof(SharedSampleBlock) == kBlockSamples * 256);
+static_assert(offsetof(HoldSample<std::atomic>, tag) == 16);
+static_assert(offsetof(HoldSample<std::atomic>, frames) == 32);
 static_assert(offsetof(ControlHeader, class_count) == 88);
 static_assert(offsetof(ControlHeader, class_bytes_offset) == 144);
+static_assert(offsetof(ControlHeader, samples_offset) == 248);
 static_assert(offsetof(ControlHeader, wait_timeout_ns) == 320);
 static_assert(offsetof(ControlHeader, daemon_state) == 384);
 static_assert(offsetof(ControlHeader, threads_published) == 448);
@@ -63,6 +67,9 @@ constexpr std::uint64_t kHash = [] {
                                     std::uint64_t{sizeof(SharedClientRecord)},
                                     std::uint64_t{sizeof(ShareCell<std::atomic>)},
                                     std::uint64_t{sizeof(PinCell<std::atomic>)},
+                                    std::uint64_t{sizeof(SharedSampleBlock)},
+                                    std::uint64_t{offsetof(HoldSample<std::atomic>, tag)},
+                                    std::uint64_t{offsetof(HoldSample<std::atomic>, frames)},
                                     std::uint64_t{sizeof(ControlHeader)},
                                     std::uint64_t{sizeof(ArenaEntry)},
                                     std::uint64_t{sizeof(RingDescriptor)},
@@ -79,6 +86,9 @@ constexpr std::uint64_t kHash = [] {
                                     std::uint64_t{offsetof(ControlHeader, holders)},
                                     std::uint64_t{offsetof(ControlHeader, pins_wanted)},
                                     std::uint64_t{offsetof(ControlHeader, shares_wanted)},
+                                    std::uint64_t{offsetof(ControlHeader, samples_offset)},
+                                    std::uint64_t{offsetof(ControlHeader, samples_published)},
+                                    std::uint64_t{offsetof(ControlHeader, samples_wanted)},
                                     std::uint64_t{ShareWord::kVersionShift},
                                     std::uint64_t{offsetof(RingDescriptor, cells_published)},
                                     std::uint64_t{offsetof(RingDescriptor, queue_until_ns)},

@@ -15,7 +15,10 @@
 
 #include "daemon/audit_watch.hpp"
 #include "daemon/client_reclaim.hpp"
+#include "daemon/event_loop.hpp"
 #include "daemon/exporter.hpp"
+#include "daemon/hold_ages.hpp"
+#include "daemon/hold_watch.hpp"
 #include "daemon/holders.hpp"
 #include "daemon/lease_watch.hpp"
 #include "daemon/statistics.hpp"
@@ -59,6 +62,9 @@ class World {
     };
     pool_ = machine_.open_pool("fuzzed", {clock, {}, trim_other});
     for (std::uint32_t k = 0; k < kHonestClients; ++k) add_client();
+    pool_->memory->header().samples_wanted.store(1);
+    pool_->memory->top_up();
+    machine_.commits.finish();
   }
 
   void take(const Step& step) {
@@ -91,7 +97,10 @@ class World {
         audit();
         pool_->audit->tick(now_ns_);
         break;
-      case 25: publish_holders(*pool_, holdings(*pool_)); break;
+      case 25:
+        publish_holders(*pool_, holdings(*pool_));
+        look_at_holds();
+        break;
       case 26: scrape(); break;
       case 27: machine_.commits.finish(); break;
       case 28: pool_->memory->reconfigure(pool_->config); break;
@@ -157,7 +166,7 @@ class World {
     const lib::ControlPlan& plan = memory.plan();
     const LedgerPool& counts = machine_.ledger->pool(memory.ledger_index());
     const std::uint32_t rings = memory.ring_count();
-    const std::uint32_t number = table % (8 + 2 * rings);
+    const std::uint32_t number = table % (9 + 2 * rings);
     switch (number) {
       case 0: return {0, plan.class_bytes_offset};
       case 1: return {plan.class_bytes_offset, plan.clients_offset - plan.class_bytes_offset};
@@ -171,6 +180,9 @@ class World {
       case 6: return {plan.shares_offset, kShown * sizeof(lib::ShareCell<std::atomic>)};
       case 7: return {plan.pins_offset, kShown * sizeof(lib::PinCell<std::atomic>)};
       default: break;
+    }
+    if (number == 8 + 2 * rings) {
+      return {plan.samples_offset, memory.published().samples * sizeof(lib::SharedSampleBlock)};
     }
     const std::uint32_t ring = (number - 8) / 2;
     const lib::RingPlan& from = plan.rings[ring];
@@ -295,6 +307,22 @@ class World {
     require(sum.lost == 0 && sum.doubled == 0 && sum.broken == 0 && sum.orphaned == 0,
             "the audit has left damage");
     require(sum.cached == 0 && sum.held == 0, "somebody who has gone holds something");
+  }
+
+  // What is said to be held for any time is never more than what there is.
+  void look_at_holds() const {
+    pool_->holds->tick(monotonic_ns() + HoldWatch::kTickNs);
+    const PoolHolds holds = hold_ages(*pool_, {}, monotonic_ns());
+    for (const HoldAges& ages : holds.ages) {
+      require(ages.buffers > 0 && ages.oldest_ns >= ages.median_ns, "ages that cannot be");
+    }
+    std::uint64_t samples = 0;
+    for (const HoldStack& stack : holds.stacks) {
+      require(stack.frames.size() <= lib::kSampleFrames, "a stack that is too long");
+      samples += stack.samples;
+    }
+    require(samples <= std::uint64_t{pool_->memory->published().samples} * lib::kBlockSamples,
+            "more samples than there are");
   }
 
   void scrape() const {

@@ -74,7 +74,8 @@ TEST_CASE("no two tables of a planned segment overlap, and all lie inside it") {
         {plan.threads_offset, std::uint64_t{plan.shape.thread_capacity} * plan.thread_record_bytes},
         {plan.orders_offset, plan.shape.order_capacity * sizeof(SharedOrderCell)},
         {plan.shares_offset, plan.shape.share_capacity * sizeof(ShareCell<std::atomic>)},
-        {plan.pins_offset, plan.shape.pin_capacity * sizeof(PinCell<std::atomic>)}};
+        {plan.pins_offset, plan.shape.pin_capacity * sizeof(PinCell<std::atomic>)},
+        {plan.samples_offset, plan.shape.thread_capacity * sizeof(SharedSampleBlock)}};
     for (const RingPlan& ring : plan.rings) {
       areas.emplace_back(ring.hints_offset, ring.hints_bytes);
       areas.emplace_back(
@@ -173,7 +174,8 @@ TEST_CASE("a header with any field out of bounds is refused") {
   std::uint64_t* const offsets[] = {&h.class_bytes_offset, &h.arenas_offset,      &h.rings_offset,
                                     &h.cpus_offset,        &h.clients_offset,     &h.threads_offset,
                                     &h.orders_offset,      &h.order_hints_offset, &h.shares_offset,
-                                    &h.pins_offset,        &h.magazines_offset,   &h.slots_offset};
+                                    &h.pins_offset,        &h.magazines_offset,   &h.slots_offset,
+                                    &h.samples_offset};
   for (std::uint64_t* offset : offsets) {
     const std::uint64_t good = *offset;
     for (const std::uint64_t bad :

@@ -30,6 +30,9 @@ struct OpenOptions {
   // RDMA, vmsplice. What it holds when it dies gets new pages before anybody else gets it. Put or release a Buffer only
   // when the I/O into it has ended.
   bool direct_io = false;
+  // One get in so many, on average, is written down with its time and stack while it is held, for `zeropoolctl holders`
+  // (docs/operators.md); its gets are slower for it. 1: each. 0: as $ZEROPOOL_SAMPLE_STACKS says, else none.
+  std::uint32_t sample_gets = 0;
 };
 
 struct GetOptions {
@@ -74,6 +77,7 @@ class Pool {
     raw.fd = options.fd;
     raw.client_name = options.client_name.empty() ? nullptr : options.client_name.c_str();
     if (options.direct_io) raw.flags |= ZP_OPEN_DIRECT_IO;
+    raw.sample_gets = options.sample_gets;
     zp_pool* pool = nullptr;
     const int code = zp_open(name.c_str(), &raw, &pool);
     if (code != 0) return Error{static_cast<ErrorCode>(code), zp_last_error()};

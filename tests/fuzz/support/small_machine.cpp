@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 
 #include "daemon/audit_watch.hpp"
+#include "daemon/hold_watch.hpp"
 #include "daemon/lease_watch.hpp"
 #include "zeropool/lib/segment.hpp"
 
@@ -74,6 +75,7 @@ std::unique_ptr<daemon::Pool> SmallMachine::open_pool(const std::string& name,
   pool->orders = std::make_unique<daemon::OrderDesk>(*pool, std::move(hooks));
   pool->leases = std::make_unique<daemon::LeaseWatch>(*pool);
   pool->audit = std::make_unique<daemon::AuditWatch>(*pool, nullptr);
+  pool->holds = std::make_unique<daemon::HoldWatch>(*pool->memory, 64);
   return pool;
 }
 

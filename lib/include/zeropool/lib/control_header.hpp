@@ -71,7 +71,8 @@ struct alignas(kSmallPage) ControlHeader {
   std::uint64_t pins_offset;
   std::uint64_t magazines_offset;  // Magazine[...], of all rings
   std::uint64_t slots_offset;      // SlotWords[...], of all rings
-  std::uint64_t reserved1[7];
+  std::uint64_t samples_offset;    // HoldSampleBlock[thread_capacity]
+  std::uint64_t reserved1[6];
 
   // Policy that can be reloaded.
   alignas(kCacheLine) std::atomic<std::uint64_t> wait_timeout_ns;
@@ -93,6 +94,7 @@ struct alignas(kSmallPage) ControlHeader {
   std::atomic<std::uint32_t> orders_published;
   std::atomic<std::uint32_t> shares_published;
   std::atomic<std::uint32_t> pins_published;
+  std::atomic<std::uint32_t> samples_published;  // 0 until a client wants some
 
   // Wishes of clients: what to look at when the doorbell rings.
   alignas(kCacheLine) std::atomic<std::uint32_t> threads_wanted;
@@ -100,6 +102,7 @@ struct alignas(kSmallPage) ControlHeader {
   std::atomic<std::uint32_t> rings_low;  // some ring's `low` is raised
   std::atomic<std::uint32_t> pins_wanted;
   std::atomic<std::uint32_t> shares_wanted;
+  std::atomic<std::uint32_t> samples_wanted;
 
   // Who holds most.
   alignas(kCacheLine) std::atomic<std::uint32_t> holders_version;

@@ -76,6 +76,7 @@ struct ControlPlan {
   std::uint64_t pins_offset = 0;
   std::uint64_t magazines_offset = 0;
   std::uint64_t slots_offset = 0;
+  std::uint64_t samples_offset = 0;
   std::uint64_t segment_bytes = 0;
 
   // Magazines that a ring needs when so many slots and thread records are published: full ones, what threads

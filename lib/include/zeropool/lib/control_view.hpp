@@ -12,6 +12,7 @@
 #include <zeropool/lib/batch_ring.hpp>
 #include <zeropool/lib/client_record.hpp>
 #include <zeropool/lib/control_header.hpp>
+#include <zeropool/lib/hold_sample_block.hpp>
 #include <zeropool/lib/order_cell.hpp>
 #include <zeropool/lib/share_cell.hpp>
 #include <zeropool/lib/thread_record.hpp>
@@ -25,6 +26,7 @@ using SharedRingRecord = RingRecord<std::atomic>;
 using SharedOrderCell = OrderCell<std::atomic>;
 using SharedClientRecord = ClientRecord<std::atomic>;
 using SharedShareCell = ShareCell<std::atomic>;
+using SharedSampleBlock = HoldSampleBlock<std::atomic>;
 using SharedRingView = RingView<std::atomic>;
 using SharedBatchRing = BatchRing<std::atomic>;
 
@@ -66,6 +68,10 @@ class ControlView {
   SharedShareCell& share(std::uint32_t number) const noexcept {
     return reinterpret_cast<SharedShareCell*>(base_ + shares_offset_)[number];
   }
+  // Of the thread record of that number.
+  SharedSampleBlock& samples(std::uint32_t thread) const noexcept {
+    return reinterpret_cast<SharedSampleBlock*>(base_ + samples_offset_)[thread];
+  }
   SharedMagazine& magazine(std::uint32_t pool_wide_number) const noexcept {
     return reinterpret_cast<SharedMagazine*>(base_ + magazines_offset_)[pool_wide_number];
   }
@@ -90,6 +96,7 @@ class ControlView {
   std::uint64_t shares_offset_ = 0;
   std::uint64_t magazines_offset_ = 0;
   std::uint64_t slots_offset_ = 0;
+  std::uint64_t samples_offset_ = 0;
 };
 
 }  // namespace zeropool::v1::lib
