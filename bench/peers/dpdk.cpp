@@ -143,10 +143,18 @@ class Dpdk {
     return ends < kMostLocals ? static_cast<unsigned>(ends) : kMostLocals;
   }
   static void start_eal(const Options& options, bool plain, std::size_t mib) {
-    std::vector<std::string> words = {"bench",          "--in-memory",   "--no-pci",
-                                      "--no-telemetry", "--iova-mode=va", "--log-level=*:error",
-                                      "-l",             std::to_string(options.cpus[0])};
-    if (plain) words.insert(words.end(), {"--no-huge", "-m", std::to_string(mib)});
+    std::vector<std::string> words = {"bench",
+                                      "--no-pci",
+                                      "--no-telemetry",
+                                      "--iova-mode=va",
+                                      "--log-level=lib.*:error",
+                                      "-l",
+                                      std::to_string(options.cpus[0])};
+    if (plain) {
+      words.insert(words.end(), {"--no-shconf", "--no-huge", "-m", std::to_string(mib)});
+    } else {
+      words.emplace_back("--in-memory");
+    }
     std::vector<char*> pointers;
     for (std::string& word : words) pointers.push_back(word.data());
     if (rte_eal_init(static_cast<int>(pointers.size()), pointers.data()) < 0) {

@@ -20,6 +20,7 @@ class ZeropoolC {
     explicit Local(ZeropoolC& pool, Ends = {}) {
       zp_open_options options{};
       options.struct_bytes = sizeof(options);
+      options.fd = -1;
       if (zp_open(pool.name_.c_str(), &options, &pool_) != 0) fail(zp_last_error());
     }
     ~Local() { zp_close(pool_); }

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <functional>
 #include <list>
 #include <thread>
@@ -35,7 +36,10 @@ inline void run_ends(bool as_processes, const std::vector<int>& cpus,
   for (std::size_t i = 1; i < bodies.size(); ++i) {
     const int cpu = cpus[i % cpus.size()];
     if (as_processes) {
-      children.emplace_back(cpu, bodies[i]);
+      children.emplace_back(cpu, [&body = bodies[i]] {
+        body();
+        std::exit(0);  // what the peer registered at a service ends as its user's process would
+      });
     } else {
       threads.emplace_back([cpu, &body = bodies[i]] {
         run_on(cpu);

@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <list>
 #include <memory>
 #include <thread>
@@ -54,10 +55,13 @@ double beside_processes(Peer& peer, const Options& options, Work work) {
   std::list<Child> children;
   for (std::size_t i = 1; i < options.cpus.size(); ++i) {
     children.emplace_back(options.cpus[i], [&] {
-      typename Peer::Local local(peer);
-      work(local, 256);
-      ++gate.ready;
-      while (gate.stop.load(std::memory_order_relaxed) == 0) work(local, 256);
+      {
+        typename Peer::Local local(peer);
+        work(local, 256);
+        ++gate.ready;
+        while (gate.stop.load(std::memory_order_relaxed) == 0) work(local, 256);
+      }
+      std::exit(0);  // as in run_ends()
     });
   }
   run_on(options.cpus[0]);
