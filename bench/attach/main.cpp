@@ -41,21 +41,22 @@ struct All {
   Client clients[kMostClients];
 };
 
-// Memory that would be free without this process: its private pages.
-std::int64_t private_bytes(const std::string& process) {
-  std::ifstream rollup("/proc/" + process + "/smaps_rollup");
-  std::int64_t total = 0;
-  std::string word;
-  bool found = false;
-  while (rollup >> word) {
-    if (word != "Private_Clean:" && word != "Private_Dirty:" && word != "Private_Hugetlb:") continue;
+// A number of KiB behind a word in a file of /proc.
+std::int64_t bytes_in(const std::string& path, const std::string& name) {
+  std::ifstream file(path);
+  for (std::string word; file >> word;) {
+    if (word != name) continue;
     std::int64_t kib = 0;
-    rollup >> kib;
-    total += kib * 1024;
-    found = true;
+    file >> kib;
+    return kib * 1024;
   }
-  if (!found) fail("cannot read /proc/" + process + "/smaps_rollup");
-  return total;
+  fail(path + " says nothing of " + name);
+}
+
+// Memory of a process's own: its anonymous pages, and the page tables of all that it maps. Not the pool's.
+std::int64_t own_bytes(const std::string& process) {
+  return bytes_in("/proc/" + process + "/smaps_rollup", "Anonymous:") +
+         bytes_in("/proc/" + process + "/status", "VmPTE:");
 }
 
 zeropool::Pool open(const std::string& name) {
@@ -71,13 +72,13 @@ void use(zeropool::Pool& pool) {
 }
 
 void be_client(const std::string& name, Client& mine, All& all) {
-  const std::int64_t before = private_bytes("self");
+  const std::int64_t before = own_bytes("self");
   const auto begun = Clock::now();
   zeropool::Pool pool = open(name);
   mine.open_us = seconds_since(begun) * 1e6;
   use(pool);
   mine.ready_us = seconds_since(begun) * 1e6;
-  mine.own_bytes = private_bytes("self") - before;
+  mine.own_bytes = own_bytes("self") - before;
   ++all.done;
   while (all.stop.load() == 0) ::usleep(1000);
 }
@@ -100,11 +101,11 @@ void be_threads(const std::string& name, std::uint32_t count, All& all) {
     });
   }
   while (there.load() < count) ::usleep(1000);
-  const std::int64_t before = private_bytes("self");
+  const std::int64_t before = own_bytes("self");
   phase = 1;
   phase.notify_all();
   while (used.load() < count) ::usleep(1000);
-  all.thread_bytes = private_bytes("self") - before;
+  all.thread_bytes = own_bytes("self") - before;
   phase = 2;
   phase.notify_all();
   threads.clear();
@@ -137,14 +138,14 @@ int main(int argc, char** argv) {
   {
     // The daemon's first client makes what all later ones share.
     const zeropool::Pool first = open(pool);
-    const std::int64_t before = private_bytes(daemon);
+    const std::int64_t before = own_bytes(daemon);
     std::vector<std::unique_ptr<Child>> children;
     for (std::uint32_t i = 0; i < clients; ++i) {
       children.push_back(std::make_unique<Child>(
           cpu, [&, i] { be_client(pool, all.clients[i], all); }));
       while (all.done.load() <= i) ::usleep(500);
     }
-    daemon_bytes = private_bytes(daemon) - before;
+    daemon_bytes = own_bytes(daemon) - before;
     all.stop = 1;
   }
   { const Child child(cpu, [&] { be_threads(pool, threads, all); }); }

@@ -85,7 +85,7 @@ void Machine::access(const void* address, Access kind) {
   const double begun = std::max(now_ns(), line.free_at_ns);
   const double done = begun + journey + (kind == Access::kExchange ? costs_.own_rmw_ns : 0);
   line.free_at_ns = done;
-  line.busy_ns += done - begun;
+  line.busy_ns += std::min(done, until_ns_) - std::min(begun, until_ns_);
   if (to_write) {
     line.readers.reset();
     line.writer = static_cast<int>(current_);

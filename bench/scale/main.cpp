@@ -1,17 +1,20 @@
 // How far one batch ring goes: the ring's own code on up to 256 simulated cores.
 //
-//   zeropool_scale NEAR_NS FAR_NS [CORES_A_DOMAIN [MICROSECONDS]]
+//   zeropool_scale [NEAR_NS FAR_NS [CORES_A_DOMAIN [MICROSECONDS]]]
 //
-// NEAR_NS and FAR_NS: what a cache line takes one way, under one L3 and between two: half of what scripts/bench's probe
-// measures. Two loads: pairs, where half of the cores claim full magazines and release them empty and the other half does
+// NEAR_NS and FAR_NS: what a cache line takes one way, under one L3 and between two. Without them: half of what the probe
+// measures here; far, where this machine has one L3 only, five times near. Two loads: pairs, where half of the cores claim full magazines and release them empty and the other half does
 // the reverse, so that every slot crosses the ring (producers and consumers); and one that claims and releases full ones.
 // A slot costs its user `work`: 20 ns is a hand-off of untouched buffers, 2 us a buffer of 64 KiB that is written or read.
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+
+#include <zeropool/lib/topology.hpp>
 
 #include "bench/works/ring_in_memory.hpp"
 #include "machine.hpp"
@@ -35,32 +38,43 @@ struct Result {
   double busy = 0;
 };
 
-template <typename T>
-bool holds(std::uintptr_t line, const T* first, std::size_t count) {
+bool holds(std::uintptr_t line, const void* first, std::size_t bytes) {
   const auto begin = reinterpret_cast<std::uintptr_t>(first);
-  return line + 64 > begin && line < begin + count * sizeof(T);
+  return line + 64 > begin && line < begin + bytes;
 }
 
-std::string name_of(std::uintptr_t line, const View& view) {
+std::string name_of(std::uintptr_t line, const View& view,
+                    const zeropool_bench::BitmapPlaces& places) {
   for (std::uint32_t d = 0; d < view.domain_count; ++d) {
-    if (holds(line, &view.hot_heads[d].head, 1)) return "hot queue's head";
-    if (holds(line, &view.hot_heads[d].tail, 1)) return "hot queue's tail";
+    if (holds(line, &view.hot_heads[d].head, 4)) return "hot queue's head";
+    if (holds(line, &view.hot_heads[d].tail, 4)) return "hot queue's tail";
   }
-  if (holds(line, view.hot_entries, std::size_t{view.domain_count} * view.hot_size)) {
+  if (holds(line, view.hot_entries, sizeof(std::uint32_t) * view.domain_count * view.hot_size)) {
     return "hot queue's entries";
   }
-  if (holds(line, view.cells, view.cell_capacity)) return "a magazine";
-  return "a bitmap";
+  if (holds(line, view.cells, sizeof(*view.cells) * view.cell_capacity)) return "a magazine";
+  constexpr const char* kBitmaps[] = {"cold", "partial", "empty"};
+  for (int i = 0; i < 3; ++i) {
+    const std::string bitmap = std::string(" of the bitmap of ") + kBitmaps[i] + " ones";
+    if (holds(line, places.head[i], 64)) return "cursor" + bitmap;
+    if (holds(line, places.summary[i], (view.cell_capacity + 4095) / 4096 * 8)) {
+      return "summary" + bitmap;
+    }
+    if (holds(line, places.words[i], (view.cell_capacity + 63) / 64 * 8)) return "words" + bitmap;
+  }
+  return "counts of what is published";
 }
 
 Result simulate(const Costs& costs, unsigned cores, unsigned cores_a_domain, Load load,
                 double work_ns, double until_ns) {
   const unsigned domains = (cores + cores_a_domain - 1) / cores_a_domain;
+  zeropool_bench::BitmapPlaces places{};
   View view = zeropool_bench::make_ring<SimAtom>({.magazine_slots = kMagazineSlots,
                                                   .full = 4 * cores,
                                                   .empty = 4 * cores,
                                                   .domains = domains,
-                                                  .hot_size = kHotSize});
+                                                  .hot_size = kHotSize},
+                                                 &places);
   Machine machine(costs, cores, cores_a_domain);
   std::uint64_t slots = 0;
   std::uint64_t claims = 0;
@@ -93,7 +107,40 @@ Result simulate(const Costs& costs, unsigned cores, unsigned cores_a_domain, Loa
   const auto busy = machine.busiest(1);
   return {static_cast<double>(slots) / until_ns * 1000,
           claims == 0 ? 0 : static_cast<double>(missed) / static_cast<double>(claims),
-          busy.empty() ? "none" : name_of(busy[0].line, view), busy.empty() ? 0 : busy[0].share};
+          busy.empty() ? "none" : name_of(busy[0].line, view, places), busy.empty() ? 0 : busy[0].share};
+}
+
+// Half of the median of a few probes, as one of them may meet other work.
+double one_way_ns(int a, int b) {
+  std::array<double, 9> probes;
+  for (double& probe : probes) probe = zeropool_bench::ping_pong_ns(a, b);
+  std::sort(probes.begin(), probes.end());
+  std::printf("probe, CPU %d and CPU %d, there and back: %.0f ns (%.0f to %.0f)\n", a, b,
+              probes[probes.size() / 2], probes.front(), probes.back());
+  return probes[probes.size() / 2] / 2;
+}
+
+Costs measured() {
+  constexpr double kFarIsTimesNear = 5;
+  const lib::Topology topology = lib::read_topology();
+  Costs costs;
+  bool near = false;
+  bool far = false;
+  for (std::size_t cpu = 1; cpu < topology.cpus.size(); ++cpu) {
+    const bool same = topology.cpus[cpu].domain == topology.cpus[0].domain;
+    if (same ? near : far) continue;
+    (same ? costs.near_ns : costs.far_ns) = one_way_ns(0, static_cast<int>(cpu));
+    (same ? near : far) = true;
+  }
+  if (!near) {
+    std::fprintf(stderr, "zeropool_scale: no two CPUs under one L3 to probe: name the costs\n");
+    std::exit(1);
+  }
+  if (!far) {
+    costs.far_ns = kFarIsTimesNear * costs.near_ns;
+    std::printf("no second L3 here: far is taken to be %.0f times near\n", kFarIsTimesNear);
+  }
+  return costs;
 }
 
 double positive(const char* text) {
@@ -109,15 +156,19 @@ double positive(const char* text) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 3 || argc > 5) {
-    std::fprintf(stderr, "usage: zeropool_scale NEAR_NS FAR_NS [CORES_A_DOMAIN [MICROSECONDS]]\n");
+  if (argc == 2 || argc > 5) {
+    std::fprintf(stderr, "usage: zeropool_scale [NEAR_NS FAR_NS [CORES_A_DOMAIN [MICROSECONDS]]]\n");
     return 2;
   }
   Costs costs;
-  costs.near_ns = positive(argv[1]);
-  costs.far_ns = positive(argv[2]);
+  if (argc == 1) {
+    costs = measured();
+  } else {
+    costs.near_ns = positive(argv[1]);
+    costs.far_ns = positive(argv[2]);
+  }
   const auto cores_a_domain = static_cast<unsigned>(argc > 3 ? positive(argv[3]) : 8);
-  const double until_ns = 1000 * (argc > 4 ? positive(argv[4]) : 500);
+  const double until_ns = 1000 * (argc > 4 ? positive(argv[4]) : 200);
   std::printf("a line one way: %.0f ns near, %.0f ns far; %u cores a domain; magazines of %u\n",
               costs.near_ns, costs.far_ns, cores_a_domain, kMagazineSlots);
   struct Case {

@@ -31,8 +31,15 @@ struct RingShape {
   std::uint32_t hot_size = 64;  // a power of two
 };
 
+// Where the bitmaps of a ring lie, in the order cold, partial, empty: heads, summaries, words.
+struct BitmapPlaces {
+  const void* head[3];
+  const void* summary[3];
+  const void* words[3];
+};
+
 template <template <typename> class Atom>
-lib::RingView<Atom> make_ring(const RingShape& shape) {
+lib::RingView<Atom> make_ring(const RingShape& shape, BitmapPlaces* places = nullptr) {
   lib::RingView<Atom> view;
   view.cell_capacity = shape.full + shape.empty;
   view.slot_capacity = shape.full * shape.magazine_slots;
@@ -52,11 +59,18 @@ lib::RingView<Atom> make_ring(const RingShape& shape) {
   view.drain_begin = words + 2;
   view.drain_end = words + 3;
   const std::uint32_t bitmap_words = (view.cell_capacity + 63) / 64;
+  int at = 0;
   for (lib::HintBitmap<Atom>* bitmap : {&view.cold, &view.partial, &view.empty}) {
-    *bitmap = lib::HintBitmap<Atom>(make_shared_array<lib::HintBitmapHead<Atom>>(1),
-                                    make_shared_array<Atom<std::uint64_t>>((bitmap_words + 63) / 64),
-                                    make_shared_array<Atom<std::uint64_t>>(bitmap_words),
-                                    bitmap_words);
+    auto* head = make_shared_array<lib::HintBitmapHead<Atom>>(1);
+    auto* summary = make_shared_array<Atom<std::uint64_t>>((bitmap_words + 63) / 64);
+    auto* bits = make_shared_array<Atom<std::uint64_t>>(bitmap_words);
+    *bitmap = lib::HintBitmap<Atom>(head, summary, bits, bitmap_words);
+    if (places != nullptr) {
+      places->head[at] = head;
+      places->summary[at] = summary;
+      places->words[at] = bits;
+    }
+    ++at;
   }
   lib::BatchRing<Atom> ring(view);
   std::uint32_t slot = 0;
