@@ -68,7 +68,7 @@ def main():
     build = Path(sys.argv[1])
     with tempfile.TemporaryDirectory(prefix="zeropool-bench.") as folder:
         run = Path(__file__).parent / "run.py"
-        done = subprocess.run([sys.executable, run, "--build", build, "--out", folder, "--mode", "smoke", "--no-services"],
+        done = subprocess.run([sys.executable, run, "--build", build, "--out", folder, "--mode", "smoke", "--without", "roudi,hugepages"],
                               capture_output=True, text=True)
         expect(done.returncode == 0, f"the smoke run failed:\n{done.stdout}{done.stderr}")
         entries = json.loads((Path(folder) / "results.json").read_text())

@@ -54,7 +54,7 @@ def main():
     parser.add_argument("--mode", choices=MODES, default="full")
     parser.add_argument("--only", default="", help="rows of these ids only, as P1,P4")
     parser.add_argument("--attach", action="store_true", help="attach time and memory only")
-    parser.add_argument("--no-services", action="store_true", help="start no RouDi, reserve no hugepages")
+    parser.add_argument("--without", default="", help="start no RouDi, reserve no hugepages: roudi,hugepages")
     options = parser.parse_args()
 
     root = Path(__file__).resolve().parents[2]
@@ -68,14 +68,12 @@ def main():
     pools = pipeline_pools(options.mode)
 
     with ExitStack() as stack:
-        missing = {}
-        if options.no_services or options.attach:
-            missing = dict.fromkeys(("roudi", "hugepages"), "left out by --no-services")
-        else:
-            if why := stack.enter_context(services.roudi()):
-                missing["roudi"] = why
-            if not stack.enter_context(services.hugepages(HUGE_MIB)):
-                missing["hugepages"] = f"{HUGE_MIB} MiB of hugepages cannot be had"
+        left_away = {"roudi", "hugepages"} if options.attach else set(options.without.split(","))
+        missing = dict.fromkeys(left_away, "left out by --without")
+        if "roudi" not in missing and (why := stack.enter_context(services.roudi())):
+            missing["roudi"] = why
+        if "hugepages" not in missing and not stack.enter_context(services.hugepages(HUGE_MIB)):
+            missing["hugepages"] = f"{HUGE_MIB} MiB of hugepages cannot be had"
         installed = Installed.read(options.build, missing)
         binaries = installed.binaries
         environment, url, daemon = stack.enter_context(services.zeropoold(binaries, pools, VIRTUAL_GIB))
