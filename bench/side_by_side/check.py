@@ -59,7 +59,7 @@ def a_peer_that_is_missing_is_said(build):
     installed = peers.Installed.read(build, {"roudi": "is not there"})
     task = Task(peers.ICEORYX, "pair")
     rounds = Rounds(installed, {}, 0.001, lambda text: None)
-    rounds.run([task], 1, 10)
+    rounds.run([task], set(), 1, 10)
     expect(rounds.figures[task].why, "a peer that is missing has no word")
     expect(not rounds.figures[task].values, "a peer that is missing has figures")
 

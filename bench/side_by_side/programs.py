@@ -117,10 +117,10 @@ def scrape(binaries, environment, pid, url):
                        why or "did not print it"))
 
 
-def metadata(binaries, environment, url):
+def metadata(binaries, environment, url, mib):
     """P12: pools of one class, all of whose memory is committed."""
     for pool, size, bound in (("small", 4096, 0.6), ("large", 65536, 0.1)):
-        work = f"metadata of what is committed, slots of {size // 1024} KiB"
+        work = f"metadata of what is committed, {mib} MiB in slots of {size // 1024} KiB"
         words = [binaries / "zeropool_work_zeropool", "pair", "--bytes", size, "--seconds", "0.001", "--variant",
                  pool + "+filled"]
         out, why = run(words, environment)

@@ -98,8 +98,9 @@ class Rounds:
             return None, [], f"{task.copies - len(answers)} of {task.copies} failed"
         return statistics.mean(a["value"] for a in answers), [n for a in answers for n in a["probes"]], ""
 
-    def run(self, tasks, rounds, time_limit):
-        """Up to so many rounds; none is begun that would end after the limit, and one that takes too long is cut."""
+    def run(self, tasks, first, rounds, time_limit):
+        """Up to so many rounds; none is begun that would end after the limit, and one that takes too long is cut. So those in
+        `first` come first in each."""
         order = random.Random(1)
         tasks = list(tasks)
         for task in tasks:
@@ -108,6 +109,7 @@ class Rounds:
         for number in range(rounds):
             round_begun = time.monotonic()
             order.shuffle(tasks)
+            tasks.sort(key=lambda task: task not in first)
             for task in tasks:
                 figures = self.figures[task]
                 if figures.why:

@@ -89,7 +89,8 @@ def main():
             tasks = dict.fromkeys(task for row in chosen for task in (row.ours, row.peer))
             rounds = Rounds(installed, environment, seconds, say)
             say(f"{len(tasks)} tasks, up to {repetitions} rounds")
-            rounds.run(tasks, repetitions, time_limit)
+            judged = {task for row in chosen if row.goal for task in (row.ours, row.peer)}
+            rounds.run(tasks, judged, repetitions, time_limit)
             entries += [results.of_row(row, rounds.figures) for row in chosen]
             left_out.append(f"rounds: {rounds.done}")
             if options.mode != "smoke":
@@ -126,7 +127,7 @@ def extra_entries(options, only, binaries, environment, url, daemon):
     if not only or "P7" in only:
         found += programs.metrics_cost(binaries, environment, 3 if quick else 15)
     if not only or "P12" in only:
-        found += programs.metadata(binaries, environment, url)
+        found += programs.metadata(binaries, environment, url, services.METADATA_MIB)
     if not only or "demo" in only:
         found += programs.demo(binaries, environment, 1 if quick else 5, (64 if quick else 1024) * MIB)
     if quick:

@@ -13,6 +13,7 @@ from pathlib import Path
 HUGEPAGES = Path("/proc/sys/vm/nr_hugepages")
 HUGEPAGE_KIB = 2048
 
+METADATA_MIB = 1024  # of the pools that P12 fills
 CLASSES = (4096, 16384, 65536, 262144, 1048576, 4194304)
 
 
@@ -44,8 +45,8 @@ def zeropoold(binaries, pipeline_pools, virtual_gib, more=""):
     free_mib = meminfo("MemAvailable") // 1024
     budget = max(1024, free_mib * 3 // 4)
     pools = ["  bench: {classes: [4KiB, 16KiB, 64KiB, 256KiB, 1MiB, 4MiB], limit: 1GiB, thread_cache: 16MiB}",
-             "  small: {classes: [4KiB], limit: 192MiB}",
-             "  large: {classes: [64KiB], limit: 192MiB}",
+             f"  small: {{classes: [4KiB], limit: {METADATA_MIB}MiB}}",
+             f"  large: {{classes: [64KiB], limit: {METADATA_MIB}MiB}}",
              f"  vast: {{classes: [64KiB], limit: {virtual_gib}GiB}}"]
     pools += [f"  {pool_name(size, mib)}: {{classes: [{size // 1024}KiB], limit: {mib + mib // 16 + 2}MiB}}"
               for size, mib in pipeline_pools]
@@ -108,6 +109,7 @@ def roudi():
         yield "another RouDi runs, or has left /dev/shm/iceoryx_mgmt"
         return
     segments_before = set(os.listdir("/dev/shm"))
+    sockets_before = client_sockets()
     folder = Path(tempfile.mkdtemp(prefix="zeropool-bench."))
     counts = {1048576: 128, 4194304: 16}
     (folder / "roudi.toml").write_text("[general]\nversion = 1\n[[segment]]\n" + "".join(
@@ -133,7 +135,14 @@ def roudi():
         for name in [*names, *(f"/dev/shm/{new}" for new in set(os.listdir("/dev/shm")) - segments_before
                                if new in ("iceoryx_mgmt", "root", user_name()))]:
             Path(name).unlink(missing_ok=True)
+        for path in client_sockets() - sockets_before:  # of clients that had to be killed
+            path.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def client_sockets():
+    """What iceoryx makes for each client of the bench, named after its process."""
+    return set(Path("/tmp").glob("zeropool-bench-[0-9]*"))
 
 
 def user_name():
