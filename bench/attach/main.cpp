@@ -141,14 +141,16 @@ int main(int argc, char** argv) {
     const std::int64_t before = own_bytes(daemon);
     std::vector<std::unique_ptr<Child>> children;
     for (std::uint32_t i = 0; i < clients; ++i) {
-      children.push_back(std::make_unique<Child>(
-          cpu, [&, i] { be_client(pool, all.clients[i], all); }));
+      children.push_back(
+          std::make_unique<Child>(cpu, [&, i] { be_client(pool, all.clients[i], all); }));
       while (all.done.load() <= i) ::usleep(500);
     }
     daemon_bytes = own_bytes(daemon) - before;
     all.stop = 1;
   }
-  { const Child child(cpu, [&] { be_threads(pool, threads, all); }); }
+  {
+    const Child child(cpu, [&] { be_threads(pool, threads, all); });
+  }
   std::printf("{\"open_us\": [");
   for (std::uint32_t i = 0; i < clients; ++i) {
     std::printf("%s%.1f", i == 0 ? "" : ", ", all.clients[i].open_us);

@@ -19,7 +19,8 @@ class ByHand {
       : back_(shared<Back>()),
         bytes_(options.bytes),
         last_first_(options.variant.starts_with("stack:")) {
-    const auto mib = std::strtoull(options.variant.c_str() + options.variant.find(':') + 1, nullptr, 10);
+    const auto mib =
+        std::strtoull(options.variant.c_str() + options.variant.find(':') + 1, nullptr, 10);
     // The distance is what lies free while the rest is on the way.
     count_ = static_cast<std::uint32_t>((mib << 20) / bytes_ + kOnTheWay + 1);
     if (mib == 0 || count_ > kMost) fail("variant: fifo:MIB or stack:MIB");

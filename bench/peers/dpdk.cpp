@@ -8,12 +8,11 @@
 #include <array>
 #include <atomic>
 #include <bit>
-#include <string>
-#include <vector>
-
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_mempool.h>
+#include <string>
+#include <vector>
 
 #include "bench/works/run.hpp"
 
@@ -110,7 +109,8 @@ class Dpdk {
     std::size_t get_batch(std::size_t bytes, std::span<Item> items) {
       const std::uint32_t pool = pool_for(bytes);
       const auto count = static_cast<unsigned>(items.size());
-      if (rte_mempool_generic_get(pools_[pool], objects_.data(), count, caches_[pool]) != 0) return 0;
+      if (rte_mempool_generic_get(pools_[pool], objects_.data(), count, caches_[pool]) != 0)
+        return 0;
       for (unsigned i = 0; i < count; ++i) items[i] = {objects_[i], pool};
       return count;
     }

@@ -72,7 +72,8 @@ class Iceoryx {
         }
       }
       for (auto& subscriber : subscribers_) {
-        while (subscriber->getSubscriptionState() != iox::SubscribeState::SUBSCRIBED) ::usleep(1000);
+        while (subscriber->getSubscriptionState() != iox::SubscribeState::SUBSCRIBED)
+          ::usleep(1000);
       }
       for (auto& publisher : publishers_) {
         while (gives_ >= 0 && !publisher->hasSubscribers()) ::usleep(1000);

@@ -72,7 +72,8 @@ template <typename Allocator>
 class Nodes {
  public:
   static constexpr Traits kTraits{.processes = true};
-  explicit Nodes(const Options& options) : segment_(make_segment()), first_(segment_.get_segment_manager()) {
+  explicit Nodes(const Options& options)
+      : segment_(make_segment()), first_(segment_.get_segment_manager()) {
     if (options.work == "mixed") impossible("one size only");
   }
 

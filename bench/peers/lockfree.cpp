@@ -22,7 +22,8 @@ class Lockfree {
   static constexpr Traits kTraits{.processes = true};
   explicit Lockfree(const Options& options) : free_(shared<Free>()), bytes_(options.bytes) {
     if (options.work == "mixed") impossible("one size only");
-    const auto mib = std::strtoull(options.variant.c_str() + options.variant.find(':') + 1, nullptr, 10);
+    const auto mib =
+        std::strtoull(options.variant.c_str() + options.variant.find(':') + 1, nullptr, 10);
     const std::size_t wanted = (mib << 20) / bytes_;
     const std::size_t count = wanted < kCapacity ? wanted : kCapacity;
     if (count == 0) fail("variant: queue:MIB or stack:MIB");

@@ -24,7 +24,7 @@ namespace zeropool_scale {
 inline constexpr std::size_t kMostCores = 512;
 
 struct Costs {
-  double hit_ns = 1;   // a line that the core has
+  double hit_ns = 1;      // a line that the core has
   double own_rmw_ns = 5;  // an atomic exchange of one that it may write
   double near_ns = 30;    // from a core under the same L3
   double far_ns = 150;    // from under another

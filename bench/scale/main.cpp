@@ -107,7 +107,8 @@ Result simulate(const Costs& costs, unsigned cores, unsigned cores_a_domain, Loa
   const auto busy = machine.busiest(1);
   return {static_cast<double>(slots) / until_ns * 1000,
           claims == 0 ? 0 : static_cast<double>(missed) / static_cast<double>(claims),
-          busy.empty() ? "none" : name_of(busy[0].line, view, places), busy.empty() ? 0 : busy[0].share};
+          busy.empty() ? "none" : name_of(busy[0].line, view, places),
+          busy.empty() ? 0 : busy[0].share};
 }
 
 // Half of the median of a few probes, as one of them may meet other work.
@@ -157,7 +158,8 @@ double positive(const char* text) {
 
 int main(int argc, char** argv) {
   if (argc == 2 || argc > 5) {
-    std::fprintf(stderr, "usage: zeropool_scale [NEAR_NS FAR_NS [CORES_A_DOMAIN [MICROSECONDS]]]\n");
+    std::fprintf(stderr,
+                 "usage: zeropool_scale [NEAR_NS FAR_NS [CORES_A_DOMAIN [MICROSECONDS]]]\n");
     return 2;
   }
   Costs costs;
@@ -185,8 +187,7 @@ int main(int argc, char** argv) {
     // Enough turns of a slow user.
     const double time_ns = std::max(until_ns, one.work_ns * kMagazineSlots * 40);
     for (const unsigned cores : {2U, 4U, 8U, 16U, 32U, 64U, 128U, 256U}) {
-      const Result result =
-          simulate(costs, cores, cores_a_domain, one.load, one.work_ns, time_ns);
+      const Result result = simulate(costs, cores, cores_a_domain, one.load, one.work_ns, time_ns);
       if (base == 0) base = result.slots_a_us / cores;
       std::printf("  %5u  %8.1f     %5.2f           %5.2f  %s, %.0f %% of the time\n", cores,
                   result.slots_a_us, result.slots_a_us / cores / base, result.missed,

@@ -24,7 +24,8 @@ class SimAtom {
     value_ = value;
     return before;
   }
-  bool compare_exchange_strong(T& expected, T desired, std::memory_order = std::memory_order_seq_cst,
+  bool compare_exchange_strong(T& expected, T desired,
+                               std::memory_order = std::memory_order_seq_cst,
                                std::memory_order = std::memory_order_seq_cst) noexcept {
     reach(Machine::Access::kExchange);
     if (value_ == expected) {
