@@ -20,7 +20,7 @@ Machine::~Machine() = default;
 
 // By itself: getcontext() may return twice, as far as the compiler knows.
 void Machine::add_fiber(unsigned core) {
-  constexpr std::size_t kStack = 128 * 1024;
+  constexpr std::size_t kStack = 131072;
   fibers_.push_back(std::make_unique<Fiber>());
   Fiber& fiber = *fibers_.back();
   fiber.stack = std::make_unique<char[]>(kStack);

@@ -57,10 +57,11 @@ std::string name_of(std::uintptr_t line, const View& view,
   for (int i = 0; i < 3; ++i) {
     const std::string bitmap = std::string(" of the bitmap of ") + kBitmaps[i] + " ones";
     if (holds(line, places.head[i], 64)) return "cursor" + bitmap;
-    if (holds(line, places.summary[i], (view.cell_capacity + 4095) / 4096 * 8)) {
+    if (holds(line, places.summary[i], std::size_t{(view.cell_capacity + 4095) / 4096} * 8)) {
       return "summary" + bitmap;
     }
-    if (holds(line, places.words[i], (view.cell_capacity + 63) / 64 * 8)) return "words" + bitmap;
+    if (holds(line, places.words[i], std::size_t{(view.cell_capacity + 63) / 64} * 8))
+      return "words" + bitmap;
   }
   return "counts of what is published";
 }

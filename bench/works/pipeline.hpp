@@ -91,8 +91,9 @@ double pipeline(Peer& peer, const Options& options, int producers, int relays) {
     const int first = relays;  // the last lane of a relay's chain, or the first of the producers'
     Local local(peer, Ends{-1, first, producers});
     std::vector<Receiver<Local, Parcel>> in;
-    for (int lane = 0; lane < producers; ++lane) {
-      in.emplace_back(all.lanes[static_cast<std::size_t>(first + lane)], local);
+    in.reserve(static_cast<std::size_t>(producers));
+    for (int lane = first; lane < first + producers; ++lane) {
+      in.emplace_back(all.lanes[static_cast<std::size_t>(lane)], local);
     }
     all.start.arrive(ends);
     Spin spin;
