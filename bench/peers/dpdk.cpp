@@ -156,6 +156,7 @@ class Dpdk {
       words.emplace_back("--in-memory");
     }
     std::vector<char*> pointers;
+    pointers.reserve(words.size());
     for (std::string& word : words) pointers.push_back(word.data());
     if (rte_eal_init(static_cast<int>(pointers.size()), pointers.data()) < 0) {
       fail(std::string("rte_eal_init: ") + rte_strerror(rte_errno));
