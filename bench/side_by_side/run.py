@@ -25,7 +25,7 @@ VIRTUAL_GIB = 64
 HUGE_MIB = 704  # what the largest of DPDK's pools takes
 
 # Repetitions, seconds of each, seconds for all rounds; the smoke test's figures mean nothing.
-MODES = {"full": (9, 0.2, 3000), "quick": (3, 0.03, 60), "smoke": (1, 0.002, 30)}
+MODES = {"full": (9, 0.2, 3000), "quick": (3, 0.03, 80), "smoke": (1, 0.002, 30)}
 # A work alone, of two threads, of two processes, a pipeline; nothing that a peer's service is needed for.
 SMOKE = {("P1", "glibc"), ("P2", "glibc"), ("other", "glibc"), ("P3", "one process"), ("P6", "by hand, FIFO over 4 MiB")}
 
@@ -72,6 +72,7 @@ def main():
         missing = dict.fromkeys(left_away, "left out by --without")
         if "roudi" not in missing and (why := stack.enter_context(services.roudi())):
             missing["roudi"] = why
+        stack.enter_context(services.dpdk_folder())
         if "hugepages" not in missing and not stack.enter_context(services.hugepages(HUGE_MIB)):
             missing["hugepages"] = f"{HUGE_MIB} MiB of hugepages cannot be had"
         installed = Installed.read(options.build, missing)

@@ -98,6 +98,18 @@ def hugepages(mib):
 
 
 @contextmanager
+def dpdk_folder():
+    """DPDK makes a folder for what it would share with other processes; it goes when it was not there before."""
+    folder = Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp") if os.geteuid() else "/var/run") / "dpdk"
+    there = folder.exists()
+    try:
+        yield
+    finally:
+        if not there:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def roudi():
     """iceoryx's daemon: why it does not run, or "". Nothing of it is left."""
     program = shutil.which("iox-roudi")
