@@ -9,7 +9,7 @@
 
 namespace zeropool::daemon::notify {
 
-// Before a step of the start that may take long: what it is. systemd waits for the next one as long as for the first.
+// Before a step of the start that may take long: what it is. systemd waits two minutes more.
 void starting(const std::string& step);
 void ready(const std::string& status);
 void reloading();

@@ -49,6 +49,9 @@ within() {
 
 property() { systemctl show --property="$2" --value "$1"; }
 
+# logged UNIT PATTERN: the unit's journal has such a line.
+logged() { journalctl --unit="$1" --grep="$2" --quiet >/dev/null; }
+
 # figure LOAD KEY: of what a load has last written.
 figure() { sed -n "s/.*\\b$2=\\([0-9]*\\).*/\\1/p" "/run/load-$1/figures"; }
 
