@@ -53,11 +53,13 @@ bool take_activated_socket(ActivatedSocket& socket, std::string& why) {
     if (is_kept_name(name) || !is_socket(fd)) continue;
     const std::string passed = "the service manager passed the socket '" + name + "'";
     if (socket.fd) {
-      why = passed + " after another one: a zeropoold serves one; give its socket unit one "
-                     "ListenSequentialPacket=";
+      why = passed +
+            " after another one: a zeropoold serves one; give its socket unit one "
+            "ListenSequentialPacket=";
     } else if (::sd_is_socket(fd, AF_UNIX, SOCK_SEQPACKET, 1) <= 0 || path_of(fd).empty()) {
-      why = passed + ", which is not one that clients can use: its unit needs "
-                     "ListenSequentialPacket= with an absolute path";
+      why = passed +
+            ", which is not one that clients can use: its unit needs "
+            "ListenSequentialPacket= with an absolute path";
     } else if (!make_ready(fd)) {
       why = passed + ", and fcntl says: " + std::strerror(errno);
     } else {

@@ -92,7 +92,7 @@ bool Daemon::open(const Config& config, std::string& why) {
 bool Daemon::find_socket(std::string& why) {
   if (!take_activated_socket(activated_, why)) return false;
   const std::string& configured = config_.socket.path;
-  socket_path_ = !configured.empty()          ? configured
+  socket_path_ = !configured.empty()        ? configured
                  : !activated_.path.empty() ? activated_.path
                                             : lib::default_listen_path();
   if (!activated_.path.empty() && activated_.path != socket_path_) {
@@ -249,10 +249,9 @@ bool Daemon::open_socket(std::string& why) {
   hooks.detach = [this](std::uint32_t client) { clients_->detach(client); };
   hooks.hung_up = [this](std::uint32_t client) { clients_->hung_up(client); };
   sessions_ = std::make_unique<Sessions>(*loop_, std::move(hooks));
-  listener_ =
-      activated_.fd
-          ? Listener::activated(std::move(activated_.fd))
-          : Listener::open(socket_path_, config_.socket, std::move(inherited_listener_), why);
+  listener_ = activated_.fd ? Listener::activated(std::move(activated_.fd))
+                            : Listener::open(socket_path_, config_.socket,
+                                             std::move(inherited_listener_), why);
   return listener_ && sessions_->listen(*listener_, config_.limits.pending_attaches, why);
 }
 

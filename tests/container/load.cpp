@@ -46,7 +46,8 @@ std::uint64_t next(std::uint64_t& state) {
 
 void fill(Held& held) {
   auto* words = held.buffer.as<std::uint64_t>();
-  for (std::size_t i = 0; i < held.buffer.size() / sizeof(std::uint64_t); ++i) words[i] = held.value;
+  for (std::size_t i = 0; i < held.buffer.size() / sizeof(std::uint64_t); ++i)
+    words[i] = held.value;
 }
 
 void check(const Held& held) {

@@ -88,7 +88,9 @@ int refused(const std::string& word) {
 
 }  // namespace
 
-TEST_CASE("the socket that systemd passes is served at its path, never blocks, and its file is left alone") {
+TEST_CASE(
+    "the socket that systemd passes is served at its path, never blocks, and its file is left "
+    "alone") {
   const Folder folder;
   const std::string path = folder.path + "/zeropoold.sock";
   const int status = in_a_child(
