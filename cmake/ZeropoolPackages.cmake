@@ -61,6 +61,12 @@ zeropool_package(libzeropool1 libs "library for the shared-memory buffers of zer
 nothing but the C library.")
 zeropool_package(libzeropool-dev libdevel "headers and manual pages of libzeropool"
 "What it takes to build C and C++ programs that use libzeropool.")
+get_cmake_property(components COMPONENTS)
+if("zeropool-dashboards" IN_LIST components)
+  zeropool_package(zeropool-dashboards admin "dashboards, rules and alerts for zeropoold"
+"What Grafana shows and Prometheus computes of zeropoold's metrics.")
+  set(CPACK_DEBIAN_ZEROPOOL-DASHBOARDS_PACKAGE_ARCHITECTURE all)
+endif()
 
 set(CPACK_DEBIAN_ZEROPOOLD_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_ZEROPOOLCTL_PACKAGE_SHLIBDEPS ON)
