@@ -58,11 +58,25 @@ void Daemon::run() {
 
 void Daemon::hand_over() {
   spdlog::info("making room for another zeropoold; clients go on");
+  make_room_for_the_next();
+}
+
+void Daemon::leave() {
+  if (handing_over_) return;
+  notify::stopping();
+  spdlog::info("stopping; {} has what the next zeropoold takes up, clients go on",
+               store_->describe());
+  make_room_for_the_next();
+}
+
+void Daemon::make_room_for_the_next() {
   handing_over_ = true;
   sessions_->stop_listening();
   http_.reset();  // its ports are the next daemon's
   keep_counters();
-  store_->keep("listener", listener_->fd());  // who connects now waits for the next daemon
+  // Who connects now waits for the next daemon.
+  if (!activated_.path.empty()) listener_.reset();
+  if (listener_) store_->keep("listener", listener_->fd());
   commits_->finish();
   loop_->stop();
 }
@@ -99,6 +113,8 @@ void Daemon::on_signals() {
     if (info.ssi_signo == SIGHUP) {
       std::string why;
       reload(why);
+    } else if (store_->outlives_a_stop()) {
+      leave();
     } else {
       stop();
     }

@@ -20,7 +20,9 @@ class Listener {
   // Null: `why` says what stands in the way.
   static std::unique_ptr<Listener> open(const std::string& path, const SocketConfig& config,
                                         lib::UniqueFd inherited, std::string& why);
-  ~Listener();  // removes the socket, if it is still this one
+  // One that systemd has made: its file, mode and group are its unit's.
+  static std::unique_ptr<Listener> activated(lib::UniqueFd fd);
+  ~Listener();  // removes the socket, if it is still this one and was made here
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
@@ -30,7 +32,7 @@ class Listener {
 
  private:
   Listener(std::string path, lib::UniqueFd fd);
-  std::string path_;
+  std::string path_;  // empty: somebody else's to remove
   lib::UniqueFd fd_;
   unsigned long inode_ = 0;
 };
