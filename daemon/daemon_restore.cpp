@@ -155,6 +155,7 @@ void Daemon::restore_clients(KeptDescriptors& kept) {
     if (of_a_client && fd) store_->forget(name);
   }
   for (const auto& service : services_) service->take_up();
+  for (const auto& service : services_) clients_->restored(*service);
   spdlog::info("took up {} pools and {} clients of the daemon before", services_.size(),
                clients_->count());
 }

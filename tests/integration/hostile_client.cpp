@@ -182,6 +182,14 @@ pools:
   CHECK(daemon.alive());
 }
 
+TEST_CASE("a client's wake socket carries nothing to the daemon") {
+  DaemonProcess daemon(kConfig);
+  const Attached attached = attach(daemon, "theirs");
+  const char byte = 1;
+  CHECK(::send(attached.fds[2].get(), &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == -1);
+  CHECK(errno == EPIPE);
+}
+
 TEST_CASE(
     "segments can be neither cut, grown nor sealed, and punched ones harm their own pool only") {
   DaemonProcess daemon(kConfig);

@@ -144,6 +144,21 @@ TEST_CASE("where all are watched the count is exact, by client and by age") {
   CHECK(hold_ages(world.pool, {.client = kClient + 1}, now_ns).ages.size() == 1);
 }
 
+// H2
+TEST_CASE("the slots of a big pool are taken up some at a time, and all of them in the end") {
+  World world;
+  world.pool.memory->grow(0, 11'000);
+  world.machine.commits.finish();
+  REQUIRE(world.slots() > 10'000);
+  world.pool.holds->tick(0);
+  CHECK(world.pool.holds->considered(0) == 4096);
+  world.pool.holds->tick(0);
+  CHECK(world.pool.holds->considered(0) == 8192);
+  world.look();
+  CHECK(world.pool.holds->considered(0) == world.slots());
+  CHECK(world.pool.holds->watched(0).size() == world.slots());
+}
+
 TEST_CASE("a tick that is cut off goes on where it was, until all were looked at") {
   World world;
   for (std::uint32_t slot = 0; slot < world.slots(); ++slot) world.hold(slot);
