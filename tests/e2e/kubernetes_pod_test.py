@@ -60,7 +60,7 @@ class Pod:
 
     def ready(self, starts=1):
         """Whether its daemon has come up so many times."""
-        return self.log().count("ready at") >= starts
+        return self.log().count("socket " + self.node.socket + " (mode") >= starts
 
     def first(self):
         """Process 1 of the container, as seen from here."""
@@ -165,7 +165,7 @@ class PodTest(unittest.TestCase):
             self.assertEqual(old.stop(), 0)
             old.start()
             eventually(lambda: "another zeropoold serves" in old.log(), what="it finds another at work")
-            self.assertEqual(old.log().count("ready at"), 1)
+            self.assertEqual(old.log().count("socket " + self.node.socket + " (mode"), 1)
             self.assertEqual(old.stop(), 0)
             # The old holder went with the old pod: the new pod has one of its own before its daemon dies.
             busy.terminate()
