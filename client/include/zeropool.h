@@ -90,19 +90,19 @@ enum {
 
 /* Counters of one process in one pool. */
 typedef struct zp_stats_data {
-  uint64_t gets;        /* tls_hits + shared_hits + allocations + failures */
-  uint64_t tls_hits;    /* served by the calling thread's own magazines */
-  uint64_t shared_hits; /* served by a magazine claimed from the ring */
-  uint64_t allocations; /* served by zeropoold */
-  uint64_t failures;    /* gets that ended without a buffer */
-  uint64_t puts;        /* buffers given back */
-  uint64_t contention_events; /* a magazine that another thread was faster to claim */
-  uint64_t ring_claims;       /* magazines claimed from rings */
-  uint64_t remote_gets;       /* buffers of another node than the thread's */
-  uint64_t released; /* hand-offs begun, buffers shared */
-  uint64_t adopted;  /* hand-offs ended, shared buffers taken back by their last holder */
-  uint64_t double_puts;   /* refused: put twice, or not held */
-  uint64_t stale_handles; /* refused: adopted already, expired, or never a handle */
+  uint64_t gets;               /* tls_hits + shared_hits + allocations + failures */
+  uint64_t tls_hits;           /* served by the calling thread's own magazines */
+  uint64_t shared_hits;        /* served by a magazine claimed from the ring */
+  uint64_t allocations;        /* served by zeropoold */
+  uint64_t failures;           /* gets that ended without a buffer */
+  uint64_t puts;               /* buffers given back */
+  uint64_t contention_events;  /* a magazine that another thread was faster to claim */
+  uint64_t ring_claims;        /* magazines claimed from rings */
+  uint64_t remote_gets;        /* buffers of another node than the thread's */
+  uint64_t released;           /* hand-offs begun, buffers shared */
+  uint64_t adopted;            /* hand-offs ended, shared buffers taken back by their last holder */
+  uint64_t double_puts;        /* refused: put twice, or not held */
+  uint64_t stale_handles;      /* refused: adopted already, expired, or never a handle */
   uint64_t writes_after_put;   /* seen at the next get, with ZEROPOOL_DEBUG=poison */
   uint64_t writes_beyond_size; /* seen at put or release, with ZEROPOOL_DEBUG=guard */
 } zp_stats_data;

@@ -33,8 +33,7 @@ constexpr std::uint64_t kSegmentBytes = std::uint64_t{2} << 20;
 lib::UniqueFd segment_of(const std::string& bytes) {
   lib::UniqueFd fd(::memfd_create("other-version", MFD_CLOEXEC));
   REQUIRE(::ftruncate(fd.get(), kSegmentBytes) == 0);
-  REQUIRE(::pwrite(fd.get(), bytes.data(), bytes.size(), 0) ==
-          static_cast<ssize_t>(bytes.size()));
+  REQUIRE(::pwrite(fd.get(), bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
   return fd;
 }
 
