@@ -23,10 +23,10 @@ inline namespace v1 {
 
 // How to attach. The defaults are right for most programs.
 struct OpenOptions {
-  std::string socket;  // empty: $ZEROPOOL_SOCKET, else the user's, else the system's
+  std::string socket{};  // empty: $ZEROPOOL_SOCKET, else the user's, else the system's
   std::chrono::nanoseconds timeout{0};  // of the attach; 0: 5 s
   int fd = -1;                          // a connected socket, from zp_open_fd()
-  std::string client_name;              // shown to operators; empty: the program's name
+  std::string client_name{};            // shown to operators; empty: the program's name
   // The kernel may write into buffers of this process after its death: io_uring (registered buffers or O_DIRECT), AIO,
   // RDMA, vmsplice. What it holds when it dies gets new pages before anybody else gets it. Put or release a Buffer only
   // when the I/O into it has ended.
