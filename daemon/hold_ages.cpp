@@ -66,13 +66,9 @@ class Collector {
     const bool watched_long_enough = holds.watched_ns >= query_.older_than_ns;
     for (auto& [key, known] : known_) {
       known.sampled = std::min(known.sampled, most(known, known.samples));  // A2
-      HoldAges ages{key.first,
-                    key.second,
-                    known.buffers,
-                    known.all_watched && complete_,
-                    known.samples,
-                    known.oldest_ns,
-                    0};
+      HoldAges ages{
+          key.first,       key.second, known.buffers, known.all_watched && complete_, known.samples,
+          known.oldest_ns, 0};
       // Where the daemon has not looked for long enough, or not at these slots.
       const bool by_samples =
           known.sampled > known.buffers && (!watched_long_enough || known.buffers == 0);

@@ -227,6 +227,25 @@ TEST_CASE(
 }
 
 TEST_CASE(
+    "where the budget has no room for all blocks of samples, there are some; the rest later") {
+  World world;
+  PoolMemory& memory = *world.pool.memory;
+  Budget& budget = world.machine.budget;
+  const std::uint64_t threads = memory.published().threads;
+  constexpr std::uint64_t kRoom = 10 * sizeof(lib::SharedSampleBlock);
+  REQUIRE(threads * sizeof(lib::SharedSampleBlock) > 2 * kRoom);
+  const std::uint64_t spent = budget.budget() - budget.committed() - kRoom;
+  REQUIRE(budget.charge_overhead(spent));
+  world.want_samples();
+  CHECK(memory.published().samples > 0);
+  CHECK(memory.published().samples <= 10);
+  budget.refund_overhead(spent);
+  world.want_samples();
+  CHECK(memory.published().samples == threads);
+  world.machine.check_books(memory);
+}
+
+TEST_CASE(
     "of more samples than are kept at a time, those that are stand for all, however many there "
     "are") {
   World world;
