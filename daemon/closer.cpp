@@ -29,7 +29,8 @@ struct Closer::State {
   const Close close;
   std::mutex mutex;
   std::condition_variable something_waits;
-  std::deque<int> waiting;  // not UniqueFd: whoever is last to let go of this must not close, and hang
+  std::deque<int>
+      waiting;  // not UniqueFd: whoever is last to let go of this must not close, and hang
   std::size_t threads = 0;
   std::size_t idle = 0;  // of them
   bool ending = false;

@@ -124,7 +124,9 @@ TEST_CASE("what waits is closed in the order of its coming, and each once") {
   CHECK(bench.closer->threads() == 1);
 }
 
-TEST_CASE("when all threads hang the closer is full at its bound, takes what there is yet, and gets over it") {
+TEST_CASE(
+    "when all threads hang the closer is full at its bound, takes what there is yet, and gets over "
+    "it") {
   const Bench bench({.threads = 4, .waiting = 10, .idle = 10min});
   for (int i = 0; i < 4; ++i) bench.hand_over(true);
   REQUIRE(bench.closes->begins(4));
