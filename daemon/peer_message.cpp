@@ -18,9 +18,8 @@
 namespace zeropool::daemon {
 namespace {
 
-ssize_t look(int socket, msghdr& header) noexcept {
-  char byte = 0;
-  iovec part{&byte, sizeof(byte)};
+ssize_t look(int socket, msghdr& header, lib::MessageHeader& begins) noexcept {
+  iovec part{&begins, sizeof(begins)};
   header.msg_iov = &part;
   header.msg_iovlen = 1;
   ssize_t got = 0;
@@ -37,7 +36,8 @@ bool brings_one_pidfd(int socket, Closer& closer) {
   msghdr header{};
   header.msg_control = control;
   header.msg_controllen = CMSG_LEN(sizeof(int));  // CMSG_SPACE has room for two
-  if (look(socket, header) < 0) return false;
+  lib::MessageHeader begins;
+  if (look(socket, header, begins) < 0) return false;
   std::vector<lib::UniqueFd> fds;
   for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
     if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
@@ -69,15 +69,18 @@ bool may_hold_descriptors(int socket) {
 lib::Received receive_from_peer(int socket, bool pidfd_may_come, Closer& closer) {
   msghdr header{};
   lib::Received none;
-  if (look(socket, header) < 0) {
+  lib::MessageHeader begins{0, 0, lib::MessageType::kAdmin, 0};
+  if (look(socket, header, begins) < 0) {
     none.error = errno;
     const bool nothing = errno == EAGAIN || errno == EWOULDBLOCK;
     none.outcome = nothing ? lib::ReceiveOutcome::kNothingYet : lib::ReceiveOutcome::kBroken;
     return none;
   }
   // Cut, where there was no room for any: it brings some.
+  const bool attach =
+      begins.magic == lib::kWireMagic && begins.type == lib::MessageType::kAttach;
   if ((header.msg_flags & MSG_CTRUNC) != 0 &&
-      !(pidfd_may_come && brings_one_pidfd(socket, closer))) {
+      !(attach && pidfd_may_come && brings_one_pidfd(socket, closer))) {
     none.outcome = lib::ReceiveOutcome::kBroken;
     return none;
   }

@@ -138,8 +138,8 @@ bool Sessions::handle(Session& session, lib::Received& message) {
   if (message.outcome != ReceiveOutcome::kMessage) {
     if (message.error == 0) {
       reject(session, ErrorCode::protocol,
-             "the message is too long, or brings descriptors that are not wanted: the first one "
-             "may bring one pidfd, and no other message any",
+             "the message is too long, or brings descriptors that are not wanted: an attach "
+             "that comes first may bring one pidfd, and no other message any",
              true);
     }
     return false;

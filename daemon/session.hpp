@@ -3,7 +3,7 @@
 //
 // Thread safety: the loop thread's.
 // Trust: a stranger can send anything, descriptors too: it is answered once with why not, counted, logged once
-// a second at most, and dropped. A descriptor may come with the first message only, and that a pidfd; nothing else is
+// a second at most, and dropped. A descriptor may come with an attach that is the first message only, and that a pidfd; nothing else is
 // received or closed here (peer_message.hpp). While the Closer is full nobody is let in.
 
 #include <cstdint>
