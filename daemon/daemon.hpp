@@ -15,6 +15,7 @@
 #include "daemon/activation.hpp"
 #include "daemon/budget.hpp"
 #include "daemon/clients.hpp"
+#include "daemon/closer.hpp"
 #include "daemon/commit_thread.hpp"
 #include "daemon/config.hpp"
 #include "daemon/descriptor_store.hpp"
@@ -101,6 +102,7 @@ class Daemon {
   bool find_socket(std::string& why);
   bool open_socket(std::string& why);
   void make_room_for_the_next();
+  void close_listener();
   bool watch_signals(std::string& why);
   bool watch_commits(std::string& why);
   void watch_watchdog(std::chrono::nanoseconds interval);
@@ -148,6 +150,7 @@ class Daemon {
   std::vector<std::unique_ptr<PoolService>> services_;
   std::unique_ptr<ReleaseWatch> release_;
   std::unique_ptr<Clients> clients_;
+  Closer closer_;
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<Sessions> sessions_;
   std::unique_ptr<OccupancyWatch> occupancy_;

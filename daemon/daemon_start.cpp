@@ -254,7 +254,7 @@ bool Daemon::open_socket(std::string& why) {
   };
   hooks.detach = [this](std::uint32_t client) { clients_->detach(client); };
   hooks.hung_up = [this](std::uint32_t client) { clients_->hung_up(client); };
-  sessions_ = std::make_unique<Sessions>(*loop_, std::move(hooks));
+  sessions_ = std::make_unique<Sessions>(*loop_, closer_, std::move(hooks));
   listener_ = activated_.fd ? Listener::activated(std::move(activated_.fd))
                             : Listener::open(socket_path_, config_.socket,
                                              std::move(inherited_listener_), why);

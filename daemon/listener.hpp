@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "daemon/config.hpp"
 #include "zeropool/lib/unique_fd.hpp"
@@ -27,6 +28,8 @@ class Listener {
   Listener& operator=(const Listener&) = delete;
 
   int fd() const noexcept { return fd_.get(); }
+  // For who closes it: with it go connections that nobody has accepted, and what they bring (peer_message.hpp).
+  lib::UniqueFd give_up() noexcept { return std::move(fd_); }
   // A new connection, non-blocking; empty: none waits, or errno (EMFILE, ...).
   lib::UniqueFd accept() const;
 
