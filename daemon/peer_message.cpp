@@ -77,8 +77,7 @@ lib::Received receive_from_peer(int socket, bool pidfd_may_come, Closer& closer)
     return none;
   }
   // Cut, where there was no room for any: it brings some.
-  const bool attach =
-      begins.magic == lib::kWireMagic && begins.type == lib::MessageType::kAttach;
+  const bool attach = begins.magic == lib::kWireMagic && begins.type == lib::MessageType::kAttach;
   if ((header.msg_flags & MSG_CTRUNC) != 0 &&
       !(attach && pidfd_may_come && brings_one_pidfd(socket, closer))) {
     none.outcome = lib::ReceiveOutcome::kBroken;
