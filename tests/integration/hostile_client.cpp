@@ -142,9 +142,13 @@ class Lingering {
 
 // Nobody but the message has the descriptor then. A kernel that refuses to send it is as good.
 void send_lingering(int socket, const void* message, std::size_t bytes, Lingering& source) {
-  const lib::UniqueFd fd = source.make();
+  lib::UniqueFd fd = source.make();
   const int number = fd.get();
-  if (lib::send_message(socket, message, bytes, &number, 1)) return;
+  if (lib::send_message(socket, message, bytes, &number, 1)) {
+    // The daemon may have closed its own already: then this close is the last, and it is this thread that lingers.
+    std::thread([last = fd.release()] { ::close(last); }).detach();
+    return;
+  }
   expect(errno == EPERM || errno == EPIPE || errno == ECONNRESET, "not sent");
   const linger none{0, 0};
   ::setsockopt(number, SOL_SOCKET, SO_LINGER, &none, sizeof(none));  // else it is us who wait
