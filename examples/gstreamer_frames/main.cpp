@@ -1,0 +1,282 @@
+// A GStreamer pipeline whose frames live in a pool, handed to a second process without a copy. README.md beside this file.
+// Needs a running zeropoold.
+//
+// The core: PoolAllocator, a GstAllocator each of whose GstMemory is one Buffer; the sink proposes it, so the source paints
+// into the pool. GStreamer's own reference counts say when a frame is nobody else's: then its Buffer is released to the viewer.
+// Where GStreamer drops the last reference before, the Buffer goes back to the pool.
+
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utility>
+
+#include <CLI/CLI.hpp>
+#include <gst/gst.h>
+
+#include <zeropool/zeropool.hpp>
+
+namespace {
+
+using zeropool::Buffer;
+using zeropool::Handle;
+using zeropool::Pool;
+
+// One frame, as it travels.
+struct Picture {
+  Handle handle;
+  std::uint64_t number = 0;
+  std::uint64_t pts_ns = 0;
+  std::uint64_t offset = 0;  // of its first byte, in the buffer
+  std::uint64_t bytes = 0;
+};
+
+struct Options {
+  std::string source = "videotestsrc num-buffers=90 ! video/x-raw,format=I420,width=640,height=360";
+  std::string socket;
+  std::string pool;
+  std::uint64_t kill_viewer_after = 0;
+};
+
+Pool open_pool(const Options& options, const char* name) {
+  zeropool::OpenOptions open_options;
+  open_options.socket = options.socket;
+  open_options.client_name = name;
+  auto pool = Pool::open(options.pool, open_options);
+  if (!pool) throw std::runtime_error(pool.error().sentence);
+  return *pool;
+}
+
+// ---- GstMemory over a Buffer. Called on any of GStreamer's threads.
+
+struct PoolMemory : GstMemory {
+  Buffer buffer;
+  std::size_t start = 0;  // the first address in it that is aligned as asked for
+};
+
+struct PoolAllocator {
+  GstAllocator parent;
+  Pool* pool;
+};
+struct PoolAllocatorClass {
+  GstAllocatorClass parent;
+};
+G_DEFINE_TYPE(PoolAllocator, pool_allocator, GST_TYPE_ALLOCATOR)
+
+constexpr const char* kMemoryType = "zeropool";
+
+GstMemory* allocate(GstAllocator* allocator, gsize bytes, GstAllocationParams* params) {
+  const std::size_t all = params->prefix + bytes + params->padding;
+  const std::size_t align = params->align | gst_memory_alignment;  // a mask, as GStreamer has it
+  std::unique_ptr<PoolMemory> memory(new (std::nothrow) PoolMemory);
+  if (!memory) return nullptr;
+  // Waits for as long as the pool says: a viewer that is late slows the source down, and memory stays bounded.
+  memory->buffer = reinterpret_cast<PoolAllocator*>(allocator)->pool->get(all + align);
+  if (!memory->buffer) {
+    std::fprintf(stderr, "gstreamer_frames: no buffer for a frame of %zu bytes: %s\n", all,
+                 memory->buffer.error().sentence.c_str());
+    return nullptr;
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(memory->buffer.data());
+  memory->start = ((address + align) & ~align) - address;
+  std::byte* data = memory->buffer.data() + memory->start;
+  if ((params->flags & GST_MEMORY_FLAG_ZERO_PREFIXED) != 0) std::memset(data, 0, params->prefix);
+  if ((params->flags & GST_MEMORY_FLAG_ZERO_PADDED) != 0) {
+    std::memset(data + params->prefix + bytes, 0, params->padding);
+  }
+  // NO_SHARE: nobody makes a part of it that would outlive the hand-off; GStreamer copies then.
+  gst_memory_init(memory.get(),
+                  static_cast<GstMemoryFlags>(params->flags | GST_MEMORY_FLAG_NO_SHARE), allocator,
+                  nullptr, all, align, params->prefix, bytes);
+  return memory.release();
+}
+
+void give_back(GstAllocator*, GstMemory* memory) { delete static_cast<PoolMemory*>(memory); }
+
+gpointer map(GstMemory* memory, gsize, GstMapFlags) {
+  const auto* ours = static_cast<PoolMemory*>(memory);
+  return ours->buffer.data() + ours->start;
+}
+
+void pool_allocator_class_init(PoolAllocatorClass* self) {
+  self->parent.alloc = allocate;
+  self->parent.free = give_back;
+}
+
+void pool_allocator_init(PoolAllocator* self) {
+  self->parent.mem_type = kMemoryType;
+  self->parent.mem_map = map;
+  self->parent.mem_unmap = [](GstMemory*) {};
+}
+
+// Whoever asks the sink where to put frames is told: there.
+GstPadProbeReturn propose(GstPad*, GstPadProbeInfo* info, gpointer allocator) {
+  GstQuery* query = gst_pad_probe_info_get_query(info);
+  if (GST_QUERY_TYPE(query) != GST_QUERY_ALLOCATION) return GST_PAD_PROBE_OK;
+  gst_query_add_allocation_param(query, static_cast<GstAllocator*>(allocator), nullptr);
+  return GST_PAD_PROBE_HANDLED;
+}
+
+// ---- The first process
+
+// The frame's Buffer, taken out of GStreamer's hands; a copy, where somebody else (a tee, a source with memory of its own)
+// has a part in it. `frame` is used up.
+Buffer take(GstBuffer* frame, Pool& pool, Picture& picture, std::uint64_t& copied) {
+  Buffer buffer;
+  picture.bytes = gst_buffer_get_size(frame);
+  if (gst_buffer_n_memory(frame) == 1 && gst_buffer_is_writable(frame) &&
+      gst_memory_is_type(gst_buffer_peek_memory(frame, 0), kMemoryType)) {
+    GstMemory* memory = gst_buffer_get_memory(frame, 0);
+    gst_buffer_remove_all_memory(
+        frame);  // so GStreamer's pool of frames does not use this one again
+    if (GST_MINI_OBJECT_REFCOUNT_VALUE(memory) == 1) {
+      auto* ours = static_cast<PoolMemory*>(memory);
+      picture.offset = ours->start + ours->offset;
+      buffer = std::move(ours->buffer);
+    } else {
+      gst_buffer_append_memory(frame, gst_memory_ref(memory));
+    }
+    gst_memory_unref(memory);
+  }
+  if (!buffer) {
+    buffer = pool.get(picture.bytes);
+    if (!buffer) throw std::runtime_error("no buffer for a copy: " + buffer.error().sentence);
+    gst_buffer_extract(frame, 0, buffer.data(), picture.bytes);
+    picture.offset = 0;
+    ++copied;
+  }
+  gst_buffer_unref(frame);
+  return buffer;
+}
+
+// False: the viewer is gone, and the buffer in the pool again.
+bool hand_over(Pool& pool, Buffer buffer, Picture& picture, int link, std::uint32_t viewer_id) {
+  picture.handle = std::move(buffer).release(viewer_id);  // tied to the viewer's life
+  if (!picture.handle) throw std::runtime_error(std::string("release: ") + zp_last_error());
+  if (::send(link, &picture, sizeof(picture), MSG_NOSIGNAL) == sizeof(picture)) return true;
+  pool.adopt(picture.handle).reset();  // unless zeropoold was faster
+  return false;
+}
+
+int run_pipeline(const Options& options, int link, pid_t viewer) {
+  std::uint32_t viewer_id = 0;
+  if (::recv(link, &viewer_id, sizeof(viewer_id), 0) != sizeof(viewer_id)) return 1;
+  Pool pool = open_pool(options, "gstreamer_frames");
+  auto* allocator = static_cast<PoolAllocator*>(g_object_new(pool_allocator_get_type(), nullptr));
+  gst_object_ref_sink(allocator);
+  allocator->pool = &pool;
+
+  GError* error = nullptr;
+  // Without enable-last-sample=false the sink itself would keep a reference to each frame.
+  const std::string text =
+      options.source + " ! appsink name=out sync=false max-buffers=2 enable-last-sample=false";
+  GstElement* pipeline = gst_parse_launch(text.c_str(), &error);
+  if (error != nullptr) throw std::runtime_error(error->message);
+  GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline), "out");
+  GstPad* pad = gst_element_get_static_pad(sink, "sink");
+  gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM, propose, allocator, nullptr);
+  gst_element_set_state(pipeline, GST_STATE_PLAYING);
+
+  std::uint64_t frames = 0;
+  std::uint64_t copied = 0;
+  std::uint64_t unseen = 0;
+  for (GstSample* sample = nullptr;; ++frames) {
+    g_signal_emit_by_name(sink, "pull-sample", &sample);
+    if (sample == nullptr) break;  // the end, or an error
+    GstBuffer* frame = gst_buffer_ref(gst_sample_get_buffer(sample));
+    gst_sample_unref(sample);
+    Picture picture{{}, frames + 1, GST_BUFFER_PTS(frame), 0, 0};
+    Buffer buffer = take(frame, pool, picture, copied);
+    if (!hand_over(pool, std::move(buffer), picture, link, viewer_id)) ++unseen;
+    if (frames + 1 == options.kill_viewer_after) ::kill(viewer, SIGKILL);
+  }
+
+  GstBus* bus = gst_element_get_bus(pipeline);
+  GstMessage* failure = gst_bus_pop_filtered(bus, GST_MESSAGE_ERROR);
+  if (failure != nullptr) {
+    gst_message_parse_error(failure, &error, nullptr);
+    std::fprintf(stderr, "gstreamer_frames: %s\n", error->message);
+    g_error_free(error);
+    gst_message_unref(failure);
+  }
+  gst_element_set_state(pipeline, GST_STATE_NULL);  // the frames that it still has go back
+  for (gpointer object : {gpointer(bus), gpointer(pad), gpointer(sink), gpointer(pipeline)}) {
+    gst_object_unref(object);
+  }
+  gst_object_unref(allocator);
+  std::fprintf(stderr, "gstreamer_frames: %llu frames, %llu copied, %llu not handed over\n",
+               static_cast<unsigned long long>(frames), static_cast<unsigned long long>(copied),
+               static_cast<unsigned long long>(unseen));
+  return failure == nullptr ? 0 : 1;
+}
+
+// ---- The second process
+
+int run_viewer(const Options& options, int link) {
+  Pool pool = open_pool(options, "viewer");
+  const std::uint32_t id = pool.client_id();
+  ::send(link, &id, sizeof(id), MSG_NOSIGNAL);
+  Picture picture;
+  while (::recv(link, &picture, sizeof(picture), 0) == sizeof(picture)) {
+    const Buffer buffer = pool.adopt(picture.handle);
+    if (!buffer) throw std::runtime_error("adopt: " + buffer.error().sentence);
+    if (picture.offset > buffer.size() || picture.bytes > buffer.size() - picture.offset) {
+      throw std::runtime_error("a picture does not lie within its buffer");
+    }
+    const auto* pixels = reinterpret_cast<const guchar*>(buffer.data() + picture.offset);
+    gchar* sum = g_compute_checksum_for_data(G_CHECKSUM_MD5, pixels, picture.bytes);
+    std::printf("%llu, %llu, %s\n", static_cast<unsigned long long>(picture.number),
+                static_cast<unsigned long long>(picture.pts_ns), sum);
+    std::fflush(stdout);
+    g_free(sum);
+  }  // the Buffer puts itself back
+  return 0;
+}
+
+int run(const Options& options) {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    throw std::runtime_error(std::string("socketpair: ") + std::strerror(errno));
+  }
+  const pid_t viewer = ::fork();  // before there are threads, or a pool
+  if (viewer < 0) throw std::runtime_error(std::string("fork: ") + std::strerror(errno));
+  ::close(ends[viewer == 0 ? 0 : 1]);
+  if (viewer == 0) return run_viewer(options, ends[1]);
+  gst_init(nullptr, nullptr);
+  const int status = run_pipeline(options, ends[0], viewer);
+  ::close(ends[0]);
+  int end = 0;
+  while (::waitpid(viewer, &end, 0) < 0 && errno == EINTR) {
+  }
+  const bool wanted = options.kill_viewer_after != 0 && WIFSIGNALED(end);
+  return status == 0 && (wanted || (WIFEXITED(end) && WEXITSTATUS(end) == 0)) ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app(
+      "A GStreamer pipeline paints into a pool; a second process prints the MD5 of each frame.");
+  app.add_option("source", options.source,
+                 "a pipeline without its sink, as gst-launch-1.0 takes it");
+  app.add_option("--socket", options.socket, "zeropoold's; default: as libzeropool finds it");
+  app.add_option("--pool", options.pool, "name of the pool; default: the only one");
+  app.add_option("--kill-viewer-after", options.kill_viewer_after, "SIGKILL after so many frames");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    return run(options);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "gstreamer_frames: %s\n", error.what());
+    return 1;
+  }
+}
