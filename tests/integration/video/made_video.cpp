@@ -42,17 +42,18 @@ void paint(AVFrame& frame, int number) {
   const auto format = static_cast<AVPixelFormat>(frame.format);
   const AVPixFmtDescriptor& about = *av_pix_fmt_desc_get(format);
   for (int plane = 0; plane < av_pix_fmt_count_planes(format); ++plane) {
-    const int rows =
-        plane == 0 ? frame.height : AV_CEIL_RSHIFT(frame.height, about.log2_chroma_h);
+    const int rows = plane == 0 ? frame.height : AV_CEIL_RSHIFT(frame.height, about.log2_chroma_h);
     const int bytes = av_image_get_linesize(format, frame.width, plane);
     const int side = rows / 4;
     const int left = number * 3 % (bytes - side);
     const int top = number * 2 % (rows - side);
     for (int y = 0; y < rows; ++y) {
-      std::uint8_t* row = frame.data[plane] + static_cast<std::ptrdiff_t>(y) * frame.linesize[plane];
+      std::uint8_t* row =
+          frame.data[plane] + static_cast<std::ptrdiff_t>(y) * frame.linesize[plane];
       for (int x = 0; x < bytes; ++x) {
         const bool inside = x >= left && x < left + side && y >= top && y < top + side;
-        row[x] = static_cast<std::uint8_t>(inside ? 255 - 4 * number : x / 4 + y / 2 + plane * 40);
+        row[x] =
+            static_cast<std::uint8_t>(inside ? 255 - number % 60 * 4 : x / 4 + y / 2 + plane * 40);
       }
     }
   }
@@ -122,7 +123,7 @@ void make_video(const std::string& path, const VideoPlan& plan) {
   frame->width = plan.width;
   frame->height = plan.height;
   check(av_frame_get_buffer(frame.get(), 0), "frame");
-  for (int i = 0; i < plan.frames; ++i) {
+  for (int i = 0; i < static_cast<int>(plan.frames); ++i) {
     check(av_frame_make_writable(frame.get()), "frame");
     paint(*frame, i);
     frame->pts = i;

@@ -14,7 +14,7 @@ struct VideoPlan {
   std::string pixel_format;  // "yuv420p"
   int width = 640;
   int height = 360;
-  int frames = 60;
+  std::size_t frames = 60;
   std::vector<std::pair<std::string, std::string>> options = {};  // of the encoder
 };
 
