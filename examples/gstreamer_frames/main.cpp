@@ -70,7 +70,10 @@ struct PoolAllocator {
 struct PoolAllocatorClass {
   GstAllocatorClass parent;
 };
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wold-style-cast"  // the macro is C
 G_DEFINE_TYPE(PoolAllocator, pool_allocator, GST_TYPE_ALLOCATOR)
+#pragma GCC diagnostic pop
 
 constexpr const char* kMemoryType = "zeropool";
 
@@ -128,10 +131,21 @@ GstPadProbeReturn propose(GstPad*, GstPadProbeInfo* info, gpointer allocator) {
 
 // ---- The first process
 
+struct Stage {
+  Pool pool;
+  int link = -1;
+  pid_t viewer = -1;
+  std::uint32_t viewer_id = 0;
+  std::uint64_t kill_viewer_after = 0;
+  std::uint64_t frames = 0;
+  std::uint64_t copied = 0;
+  std::uint64_t unseen = 0;  // by a viewer that is gone
+  std::uint64_t lost = 0;    // for want of a buffer
+};
+
 // The frame's Buffer, taken out of GStreamer's hands; a copy, where somebody else (a tee, a source with memory of its own)
-// has a part in it. `frame` is used up.
-Buffer take(GstBuffer* frame, Pool& pool, Picture& picture, std::uint64_t& copied) {
-  Buffer buffer;
+// has a part in it. Empty: there is no buffer for a copy.
+Buffer take(GstBuffer* frame, Stage& stage, Picture& picture) {
   picture.bytes = gst_buffer_get_size(frame);
   if (gst_buffer_n_memory(frame) == 1 && gst_buffer_is_writable(frame) &&
       gst_memory_is_type(gst_buffer_peek_memory(frame, 0), kMemoryType)) {
@@ -141,82 +155,81 @@ Buffer take(GstBuffer* frame, Pool& pool, Picture& picture, std::uint64_t& copie
     if (GST_MINI_OBJECT_REFCOUNT_VALUE(memory) == 1) {
       auto* ours = static_cast<PoolMemory*>(memory);
       picture.offset = ours->start + ours->offset;
-      buffer = std::move(ours->buffer);
-    } else {
-      gst_buffer_append_memory(frame, gst_memory_ref(memory));
+      Buffer buffer = std::move(ours->buffer);
+      gst_memory_unref(memory);
+      return buffer;
     }
-    gst_memory_unref(memory);
+    gst_buffer_append_memory(frame, memory);
   }
-  if (!buffer) {
-    buffer = pool.get(picture.bytes);
-    if (!buffer) throw std::runtime_error("no buffer for a copy: " + buffer.error().sentence);
-    gst_buffer_extract(frame, 0, buffer.data(), picture.bytes);
-    picture.offset = 0;
-    ++copied;
-  }
-  gst_buffer_unref(frame);
+  Buffer buffer = stage.pool.get(picture.bytes);
+  if (buffer) gst_buffer_extract(frame, 0, buffer.data(), picture.bytes);
+  ++stage.copied;
   return buffer;
 }
 
-// False: the viewer is gone, and the buffer in the pool again.
-bool hand_over(Pool& pool, Buffer buffer, Picture& picture, int link, std::uint32_t viewer_id) {
-  picture.handle = std::move(buffer).release(viewer_id);  // tied to the viewer's life
-  if (!picture.handle) throw std::runtime_error(std::string("release: ") + zp_last_error());
-  if (::send(link, &picture, sizeof(picture), MSG_NOSIGNAL) == sizeof(picture)) return true;
-  pool.adopt(picture.handle).reset();  // unless zeropoold was faster
-  return false;
+// Each frame that comes to the sink, on the thread that painted it.
+void hand_over(GstElement*, GstBuffer* frame, GstPad*, gpointer data) noexcept {
+  auto& stage = *static_cast<Stage*>(data);
+  Picture picture{{}, ++stage.frames, GST_BUFFER_PTS(frame), 0, 0};
+  Buffer buffer = take(frame, stage, picture);
+  if (buffer) picture.handle = std::move(buffer).release(stage.viewer_id);  // tied to its life
+  if (!picture.handle) {
+    std::fprintf(stderr, "gstreamer_frames: a frame is lost: %s\n", zp_last_error());
+    ++stage.lost;
+  } else if (::send(stage.link, &picture, sizeof(picture), MSG_NOSIGNAL) != sizeof(picture)) {
+    stage.pool.adopt(picture.handle).reset();  // unless zeropoold was faster
+    ++stage.unseen;
+  }
+  if (stage.frames == stage.kill_viewer_after) ::kill(stage.viewer, SIGKILL);
 }
 
 int run_pipeline(const Options& options, int link, pid_t viewer) {
-  std::uint32_t viewer_id = 0;
-  if (::recv(link, &viewer_id, sizeof(viewer_id), 0) != sizeof(viewer_id)) return 1;
-  Pool pool = open_pool(options, "gstreamer_frames");
+  Stage stage;
+  stage.link = link;
+  stage.viewer = viewer;
+  stage.kill_viewer_after = options.kill_viewer_after;
+  if (::recv(link, &stage.viewer_id, sizeof(stage.viewer_id), 0) != sizeof(stage.viewer_id)) {
+    return 1;  // it has said why
+  }
+  stage.pool = open_pool(options, "gstreamer_frames");
+  gst_init(nullptr, nullptr);
   auto* allocator = static_cast<PoolAllocator*>(g_object_new(pool_allocator_get_type(), nullptr));
   gst_object_ref_sink(allocator);
-  allocator->pool = &pool;
+  allocator->pool = &stage.pool;
 
   GError* error = nullptr;
-  // Without enable-last-sample=false the sink itself would keep a reference to each frame.
+  // Without enable-last-sample=false the sink itself would keep a reference to each frame; so does appsink, always.
   const std::string text =
-      options.source + " ! appsink name=out sync=false max-buffers=2 enable-last-sample=false";
+      options.source +
+      " ! fakesink name=out sync=false signal-handoffs=true enable-last-sample=false";
   GstElement* pipeline = gst_parse_launch(text.c_str(), &error);
   if (error != nullptr) throw std::runtime_error(error->message);
   GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline), "out");
   GstPad* pad = gst_element_get_static_pad(sink, "sink");
   gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM, propose, allocator, nullptr);
+  g_signal_connect(sink, "handoff", G_CALLBACK(hand_over), &stage);
+
   gst_element_set_state(pipeline, GST_STATE_PLAYING);
-
-  std::uint64_t frames = 0;
-  std::uint64_t copied = 0;
-  std::uint64_t unseen = 0;
-  for (GstSample* sample = nullptr;; ++frames) {
-    g_signal_emit_by_name(sink, "pull-sample", &sample);
-    if (sample == nullptr) break;  // the end, or an error
-    GstBuffer* frame = gst_buffer_ref(gst_sample_get_buffer(sample));
-    gst_sample_unref(sample);
-    Picture picture{{}, frames + 1, GST_BUFFER_PTS(frame), 0, 0};
-    Buffer buffer = take(frame, pool, picture, copied);
-    if (!hand_over(pool, std::move(buffer), picture, link, viewer_id)) ++unseen;
-    if (frames + 1 == options.kill_viewer_after) ::kill(viewer, SIGKILL);
-  }
-
   GstBus* bus = gst_element_get_bus(pipeline);
-  GstMessage* failure = gst_bus_pop_filtered(bus, GST_MESSAGE_ERROR);
-  if (failure != nullptr) {
-    gst_message_parse_error(failure, &error, nullptr);
+  GstMessage* end = gst_bus_timed_pop_filtered(
+      bus, GST_CLOCK_TIME_NONE, static_cast<GstMessageType>(GST_MESSAGE_EOS | GST_MESSAGE_ERROR));
+  const bool failed = GST_MESSAGE_TYPE(end) == GST_MESSAGE_ERROR;
+  if (failed) {
+    gst_message_parse_error(end, &error, nullptr);
     std::fprintf(stderr, "gstreamer_frames: %s\n", error->message);
     g_error_free(error);
-    gst_message_unref(failure);
   }
+  gst_message_unref(end);
   gst_element_set_state(pipeline, GST_STATE_NULL);  // the frames that it still has go back
   for (gpointer object : {gpointer(bus), gpointer(pad), gpointer(sink), gpointer(pipeline)}) {
     gst_object_unref(object);
   }
   gst_object_unref(allocator);
   std::fprintf(stderr, "gstreamer_frames: %llu frames, %llu copied, %llu not handed over\n",
-               static_cast<unsigned long long>(frames), static_cast<unsigned long long>(copied),
-               static_cast<unsigned long long>(unseen));
-  return failure == nullptr ? 0 : 1;
+               static_cast<unsigned long long>(stage.frames),
+               static_cast<unsigned long long>(stage.copied),
+               static_cast<unsigned long long>(stage.unseen));
+  return failed || stage.lost > 0 ? 1 : 0;
 }
 
 // ---- The second process
@@ -228,7 +241,7 @@ int run_viewer(const Options& options, int link) {
   Picture picture;
   while (::recv(link, &picture, sizeof(picture), 0) == sizeof(picture)) {
     const Buffer buffer = pool.adopt(picture.handle);
-    if (!buffer) throw std::runtime_error("adopt: " + buffer.error().sentence);
+    if (!buffer) throw std::runtime_error("adopt: " + buffer.error().sentence);  // by its lease
     if (picture.offset > buffer.size() || picture.bytes > buffer.size() - picture.offset) {
       throw std::runtime_error("a picture does not lie within its buffer");
     }
@@ -251,7 +264,6 @@ int run(const Options& options) {
   if (viewer < 0) throw std::runtime_error(std::string("fork: ") + std::strerror(errno));
   ::close(ends[viewer == 0 ? 0 : 1]);
   if (viewer == 0) return run_viewer(options, ends[1]);
-  gst_init(nullptr, nullptr);
   const int status = run_pipeline(options, ends[0], viewer);
   ::close(ends[0]);
   int end = 0;

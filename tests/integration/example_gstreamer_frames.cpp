@@ -19,8 +19,7 @@ using namespace std::chrono_literals;
 
 constexpr const char* kConfig =
     "budget: 64MiB\nlimits: {clients: 16, threads: 64}\npages: {size: [4KiB]}\n"
-    "pools: {frames: {classes: [256KiB, 512KiB], thread_cache: 0, handoff: {lease: 1s},\n"
-    "                 wait: {timeout: 30s}}}\n";
+    "pools: {frames: {classes: [256KiB, 512KiB], thread_cache: 0, wait: {timeout: 30s}}}\n";
 constexpr std::size_t kFrames = 90;
 
 struct Picture {
