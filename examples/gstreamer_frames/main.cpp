@@ -1,9 +1,5 @@
 // A GStreamer pipeline whose frames live in a pool, handed to a second process without a copy. README.md beside this file.
 // Needs a running zeropoold.
-//
-// The core: PoolAllocator, a GstAllocator each of whose GstMemory is one Buffer; the sink proposes it, so the source paints
-// into the pool. GStreamer's own reference counts say when a frame is nobody else's: then its Buffer is released to the viewer.
-// Where GStreamer drops the last reference before, the Buffer goes back to the pool.
 
 #include <cerrno>
 #include <csignal>
@@ -11,8 +7,6 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
-#include <memory>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <sys/socket.h>
@@ -27,6 +21,9 @@
 
 namespace {
 
+using gstreamer_frames::make_pool_allocator;
+using gstreamer_frames::propose;
+using gstreamer_frames::take_buffer;
 using zeropool::Buffer;
 using zeropool::Handle;
 using zeropool::Pool;
@@ -56,79 +53,6 @@ Pool open_pool(const Options& options, const char* name) {
   return *pool;
 }
 
-// ---- GstMemory over a Buffer. Called on any of GStreamer's threads.
-
-struct PoolMemory : GstMemory {
-  Buffer buffer;
-  std::size_t start = 0;  // the first address in it that is aligned as asked for
-};
-
-struct PoolAllocator {
-  GstAllocator parent;
-  Pool* pool;
-};
-struct PoolAllocatorClass {
-  GstAllocatorClass parent;
-};
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wold-style-cast"  // the macro is C
-G_DEFINE_TYPE(PoolAllocator, pool_allocator, GST_TYPE_ALLOCATOR)
-#pragma GCC diagnostic pop
-
-constexpr const char* kMemoryType = "zeropool";
-
-GstMemory* allocate(GstAllocator* allocator, gsize bytes, GstAllocationParams* params) {
-  const std::size_t all = params->prefix + bytes + params->padding;
-  const std::size_t align = params->align | gst_memory_alignment;  // a mask, as GStreamer has it
-  std::unique_ptr<PoolMemory> memory(new (std::nothrow) PoolMemory);
-  if (!memory) return nullptr;
-  // Waits for as long as the pool says: a viewer that is late slows the source down, and memory stays bounded.
-  memory->buffer = reinterpret_cast<PoolAllocator*>(allocator)->pool->get(all + align);
-  if (!memory->buffer) {
-    std::fprintf(stderr, "gstreamer_frames: no buffer for a frame of %zu bytes: %s\n", all,
-                 memory->buffer.error().sentence.c_str());
-    return nullptr;
-  }
-  const auto address = reinterpret_cast<std::uintptr_t>(memory->buffer.data());
-  memory->start = ((address + align) & ~align) - address;
-  std::byte* data = memory->buffer.data() + memory->start;
-  if ((params->flags & GST_MEMORY_FLAG_ZERO_PREFIXED) != 0) std::memset(data, 0, params->prefix);
-  if ((params->flags & GST_MEMORY_FLAG_ZERO_PADDED) != 0) {
-    std::memset(data + params->prefix + bytes, 0, params->padding);
-  }
-  // NO_SHARE: nobody makes a part of it that would outlive the hand-off; GStreamer copies then.
-  gst_memory_init(memory.get(),
-                  static_cast<GstMemoryFlags>(params->flags | GST_MEMORY_FLAG_NO_SHARE), allocator,
-                  nullptr, all, align, params->prefix, bytes);
-  return memory.release();
-}
-
-void give_back(GstAllocator*, GstMemory* memory) { delete static_cast<PoolMemory*>(memory); }
-
-gpointer map(GstMemory* memory, gsize, GstMapFlags) {
-  const auto* ours = static_cast<PoolMemory*>(memory);
-  return ours->buffer.data() + ours->start;
-}
-
-void pool_allocator_class_init(PoolAllocatorClass* self) {
-  self->parent.alloc = allocate;
-  self->parent.free = give_back;
-}
-
-void pool_allocator_init(PoolAllocator* self) {
-  self->parent.mem_type = kMemoryType;
-  self->parent.mem_map = map;
-  self->parent.mem_unmap = [](GstMemory*) {};
-}
-
-// Whoever asks the sink where to put frames is told: there.
-GstPadProbeReturn propose(GstPad*, GstPadProbeInfo* info, gpointer allocator) {
-  GstQuery* query = gst_pad_probe_info_get_query(info);
-  if (GST_QUERY_TYPE(query) != GST_QUERY_ALLOCATION) return GST_PAD_PROBE_OK;
-  gst_query_add_allocation_param(query, static_cast<GstAllocator*>(allocator), nullptr);
-  return GST_PAD_PROBE_HANDLED;
-}
-
 // ---- The first process
 
 struct Stage {
@@ -143,27 +67,15 @@ struct Stage {
   std::uint64_t lost = 0;    // for want of a buffer
 };
 
-// The frame's Buffer, taken out of GStreamer's hands; a copy, where somebody else (a tee, a source with memory of its own)
-// has a part in it. Empty: there is no buffer for a copy.
-Buffer take(GstBuffer* frame, Stage& stage, Picture& picture) {
+// The frame's own Buffer, or a copy, where somebody else (a tee, a source with memory of its own) has a part in it.
+// Empty: there is no buffer for a copy.
+Buffer buffer_of(GstBuffer* frame, Stage& stage, Picture& picture) {
   picture.bytes = gst_buffer_get_size(frame);
-  if (gst_buffer_n_memory(frame) == 1 && gst_buffer_is_writable(frame) &&
-      gst_memory_is_type(gst_buffer_peek_memory(frame, 0), kMemoryType)) {
-    GstMemory* memory = gst_buffer_get_memory(frame, 0);
-    gst_buffer_remove_all_memory(
-        frame);  // so GStreamer's pool of frames does not use this one again
-    if (GST_MINI_OBJECT_REFCOUNT_VALUE(memory) == 1) {
-      auto* ours = static_cast<PoolMemory*>(memory);
-      picture.offset = ours->start + ours->offset;
-      Buffer buffer = std::move(ours->buffer);
-      gst_memory_unref(memory);
-      return buffer;
-    }
-    gst_buffer_append_memory(frame, memory);
-  }
-  Buffer buffer = stage.pool.get(picture.bytes);
-  if (buffer) gst_buffer_extract(frame, 0, buffer.data(), picture.bytes);
+  Buffer buffer = take_buffer(frame, picture.offset);
+  if (buffer) return buffer;
   ++stage.copied;
+  buffer = stage.pool.get(picture.bytes);
+  if (buffer) gst_buffer_extract(frame, 0, buffer.data(), picture.bytes);
   return buffer;
 }
 
@@ -171,7 +83,7 @@ Buffer take(GstBuffer* frame, Stage& stage, Picture& picture) {
 void hand_over(GstElement*, GstBuffer* frame, GstPad*, gpointer data) noexcept {
   auto& stage = *static_cast<Stage*>(data);
   Picture picture{{}, ++stage.frames, GST_BUFFER_PTS(frame), 0, 0};
-  Buffer buffer = take(frame, stage, picture);
+  Buffer buffer = buffer_of(frame, stage, picture);
   if (buffer) picture.handle = std::move(buffer).release(stage.viewer_id);  // tied to its life
   if (!picture.handle) {
     std::fprintf(stderr, "gstreamer_frames: a frame is lost: %s\n", zp_last_error());
@@ -193,10 +105,7 @@ int run_pipeline(const Options& options, int link, pid_t viewer) {
   }
   stage.pool = open_pool(options, "gstreamer_frames");
   gst_init(nullptr, nullptr);
-  auto* allocator = static_cast<PoolAllocator*>(g_object_new(pool_allocator_get_type(), nullptr));
-  gst_object_ref_sink(allocator);
-  allocator->pool = &stage.pool;
-
+  GstAllocator* allocator = make_pool_allocator(stage.pool);
   GError* error = nullptr;
   // Without enable-last-sample=false the sink itself would keep a reference to each frame; so does appsink, always.
   const std::string text =
@@ -206,7 +115,7 @@ int run_pipeline(const Options& options, int link, pid_t viewer) {
   if (error != nullptr) throw std::runtime_error(error->message);
   GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline), "out");
   GstPad* pad = gst_element_get_static_pad(sink, "sink");
-  gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM, propose, allocator, nullptr);
+  propose(allocator, pad);
   g_signal_connect(sink, "handoff", G_CALLBACK(hand_over), &stage);
 
   gst_element_set_state(pipeline, GST_STATE_PLAYING);
