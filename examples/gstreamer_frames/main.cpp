@@ -19,6 +19,8 @@
 
 #include <zeropool/zeropool.hpp>
 
+#include "gstreamer_frames/pool_allocator.hpp"
+
 namespace {
 
 using gstreamer_frames::make_pool_allocator;

@@ -26,7 +26,7 @@ using namespace std::chrono_literals;
 // Of what a dead viewer had not adopted nobody but the lease knows.
 constexpr const char* kConfig =
     "budget: 128MiB\nlimits: {clients: 16, threads: 64}\npages: {size: [4KiB]}\n"
-    "pools: {frames: {classes: [128KiB, 512KiB, 1MiB], thread_cache: 0, handoff: {lease: 1s},\n"
+    "pools: {frames: {classes: [128KiB, 512KiB, 1MiB], thread_cache: 0, handoff: {lease: 2s},\n"
     "                 wait: {timeout: 30s}}}\n";
 constexpr std::size_t kFrames = 60;
 constexpr std::size_t kLongFrames = 300;  // their lines are several times what a NarrowPipe holds
@@ -251,7 +251,7 @@ TEST_CASE(
     "a pool with too few buffers ends it with a sentence, and so does no daemon, and no video") {
   Scene scene(
       "budget: 64MiB\nlimits: {clients: 16, threads: 64}\npages: {size: [4KiB]}\n"
-      "pools: {frames: {classes: [1MiB], limit: 5MiB, thread_cache: 0, handoff: {lease: 1s},\n"
+      "pools: {frames: {classes: [1MiB], limit: 5MiB, thread_cache: 0, handoff: {lease: 2s},\n"
       "                 watermarks: {low: 0, high: 0}, wait: {timeout: 300ms}}}\n");
   const std::string path = scene.video("mpeg4.mkv");
   const CommandResult few = scene.run(path, {"--behind", "7"});
