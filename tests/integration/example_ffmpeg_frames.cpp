@@ -151,7 +151,7 @@ TEST_CASE("every frame reads in the second process as libavcodec shows it, howev
   for (const auto& [name, plan] : kVideos) {
     const std::string path = scene.video(name);
     const std::string truth = truth_of(path);
-    for (const char* threads : {"1", "4"}) {
+    for (const std::string threads : {"1", "4"}) {
       CAPTURE(name);
       CAPTURE(threads);
       const CommandResult result = scene.run(path, {"--threads", threads});
@@ -166,7 +166,7 @@ TEST_CASE("every frame reads in the second process as libavcodec shows it, howev
 
 TEST_CASE("a viewer that is seven frames behind reads what was shown, not what was painted since") {
   Scene scene;
-  for (const char* name : {"mpeg4.mkv", "qtrle.mov"}) {
+  for (const std::string name : {"mpeg4.mkv", "qtrle.mov"}) {
     CAPTURE(name);
     const std::string path = scene.video(name);
     const CommandResult result = scene.run(path, {"--behind", "7", "--threads", "1"});
@@ -181,7 +181,7 @@ TEST_CASE("a viewer that is seven frames behind reads what was shown, not what w
 TEST_CASE("a viewer killed with frames in hand costs no frame and no buffer") {
   Scene scene;
   const std::string path = scene.video("h264.mkv");
-  for (const char* threads : {"1", "4"}) {
+  for (const std::string threads : {"1", "4"}) {
     CAPTURE(threads);
     const CommandResult result =
         scene.run(path, {"--behind", "5", "--kill-viewer-after", "20", "--threads", threads});

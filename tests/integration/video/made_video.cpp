@@ -44,6 +44,9 @@ void paint(AVFrame& frame, int number) {
   for (int plane = 0; plane < av_pix_fmt_count_planes(format); ++plane) {
     const int rows = plane == 0 ? frame.height : AV_CEIL_RSHIFT(frame.height, about.log2_chroma_h);
     const int bytes = av_image_get_linesize(format, frame.width, plane);
+    // Samples of 9 to 16 bits: of their upper byte, what such a sample may have.
+    const int depth = about.comp[plane].depth;
+    const int upper = depth > 8 ? (1 << (depth - 8)) - 1 : 0xff;
     const int side = rows / 4;
     const int left = number * 3 % (bytes - side);
     const int top = number * 2 % (rows - side);
@@ -52,8 +55,8 @@ void paint(AVFrame& frame, int number) {
           frame.data[plane] + static_cast<std::ptrdiff_t>(y) * frame.linesize[plane];
       for (int x = 0; x < bytes; ++x) {
         const bool inside = x >= left && x < left + side && y >= top && y < top + side;
-        row[x] =
-            static_cast<std::uint8_t>(inside ? 255 - number % 60 * 4 : x / 4 + y / 2 + plane * 40);
+        const int value = inside ? 255 - number % 60 * 4 : x / 4 + y / 2 + plane * 40;
+        row[x] = static_cast<std::uint8_t>(value & (x % 2 == 1 ? upper : 0xff));
       }
     }
   }
