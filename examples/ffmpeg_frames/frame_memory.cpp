@@ -66,7 +66,7 @@ int FrameMemory::give(AVCodecContext& decoder, AVFrame& frame) noexcept {
   frame.buf[0] = av_buffer_create(reinterpret_cast<std::uint8_t*>(slot->own.data()), layout.bytes,
                                   give_back, slot.get(), 0);
   if (frame.buf[0] == nullptr) return AVERROR(ENOMEM);
-  slot.release();  // the AVBuffer's from here on
+  static_cast<void>(slot.release());  // the AVBuffer's from here on
   for (int i = 0; i < kPlanes; ++i) {
     frame.data[i] = layout.used[i] ? planes + layout.offsets[i] : nullptr;
     frame.linesize[i] = layout.linesizes[i];
