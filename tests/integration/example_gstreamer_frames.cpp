@@ -88,14 +88,14 @@ void check_nothing_is_lost(const DaemonProcess& daemon) {
   CHECK(daemon.metric("zeropool_repairs_total") == 0);
 }
 
-constexpr Picture kPlanar{"I420", 640, 360, 640 * 360 * 3 / 2};
+constexpr Picture kPlanar{"I420", 640, 360, std::size_t{640} * 360 * 3 / 2};
 
 }  // namespace
 
 TEST_CASE(
     "every frame reads in the second process as videotestsrc painted it, and none was copied") {
   const DaemonProcess daemon(kConfig);
-  for (const Picture& picture : {kPlanar, Picture{"RGBx", 318, 182, 318 * 182 * 4}}) {
+  for (const Picture& picture : {kPlanar, Picture{"RGBx", 318, 182, std::size_t{318} * 182 * 4}}) {
     CAPTURE(picture.format);
     // First: it finds GStreamer's plugins, which takes its time once on a machine.
     const std::string truth = lines_of(truth_of(picture));
@@ -138,7 +138,7 @@ TEST_CASE("no pipeline, no daemon, no buffer of that size: a sentence, and statu
   const CommandResult wrong = run_example(daemon, {"nosuchelement"});
   CHECK(wrong.exit_code == 1);
   CHECK(wrong.err.find("nosuchelement") != std::string::npos);
-  const Picture large{"RGBx", 1280, 720, 1280 * 720 * 4};
+  const Picture large{"RGBx", 1280, 720, std::size_t{1280} * 720 * 4};
   const CommandResult refused = run_example(daemon, {source_of(large)});
   CHECK(refused.exit_code == 1);
   CHECK_MESSAGE(refused.err.find("no buffer for a frame of ") != std::string::npos, refused.err);
