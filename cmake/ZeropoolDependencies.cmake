@@ -59,6 +59,10 @@ endif()
 find_package(Boost 1.80 CONFIG QUIET)
 pkg_check_modules(URING QUIET IMPORTED_TARGET liburing)
 
+# examples/ffmpeg_frames, examples/gstreamer_frames and their tests
+pkg_check_modules(FFMPEG QUIET IMPORTED_TARGET libavformat libavcodec libavutil)
+pkg_check_modules(GSTREAMER QUIET IMPORTED_TARGET gstreamer-1.0)
+
 # tests/integration/direct_io.cpp: storage that answers late
 if(BUILD_TESTING)
   pkg_check_modules(FUSE3 QUIET IMPORTED_TARGET fuse3)
