@@ -1,6 +1,10 @@
 # Third-party packages. What is only needed by tests or benchmarks is optional here: scripts/test and scripts/bench
 # install it, and fail when it is missing.
 find_package(Threads REQUIRED)
+
+# Tracepoints of libzeropool and zeropoold: one header, of macros around a nop and a note. Needed to build, not to run. A
+# client alone, which is built for another architecture, has none.
+add_library(zeropool_tracepoints INTERFACE)
 if(ZEROPOOL_CLIENT_ONLY)
   if(BUILD_TESTING)
     find_package(doctest REQUIRED)
@@ -11,8 +15,6 @@ find_package(PkgConfig REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
 
-# Tracepoints of libzeropool and zeropoold: one header, of macros around a nop and a note. Needed to build, not to run.
-add_library(zeropool_tracepoints INTERFACE)
 if(ZEROPOOL_TRACEPOINTS)
   find_path(SDT_INCLUDE_DIR sys/sdt.h)
   if(NOT SDT_INCLUDE_DIR)

@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "ctl/process_maps.hpp"
 #include "ctl/render.hpp"
 #include "ctl/table.hpp"
@@ -24,6 +26,25 @@ std::string young_daemon(const json& document) {
     text += "zeropoold has watched pool " + printable(text_at(pool, "pool")) + " for " +
             age(pool, "watched_seconds") +
             " only: what is held for longer is known of sampled gets alone\n";
+  }
+  return text;
+}
+
+// The answer has bounds, so that it keeps zeropoold from nothing else for long: what fell behind them is said.
+std::string left_out(const json& document) {
+  std::string text;
+  for (const json& pool : list_at(document, "pools")) {
+    if (!pool.contains("complete") || truth_at(pool, "complete")) continue;
+    text += "zeropoold has not read all that there is of pool " + printable(text_at(pool, "pool")) +
+            ": more is held than is shown; ask with --pool\n";
+  }
+  for (const auto& [key, what] : {std::pair("holders_left_out", " more rows"),
+                                  std::pair("stacks_left_out", " more stacks")}) {
+    const auto found = document.find(key);
+    if (found == document.end() || number_at(*found, "count") == 0) continue;
+    text += human_count(number_at(*found, "count")) + what + ", of " +
+            human_size(number_at(*found, "bytes")) +
+            " in all, are left out: ask with --pool or --client\n";
   }
   return text;
 }
@@ -77,7 +98,7 @@ std::string render_holders(const json& document, const std::map<std::uint64_t, P
                about + human_size(number_at(row, "bytes")), age(row, "oldest_seconds"),
                age(row, "median_seconds"), human_count(number_at(row, "samples"))});
   }
-  std::string text = young_daemon(document);
+  std::string text = young_daemon(document) + left_out(document);
   if (table.empty()) {
     const bool any_age = real_at(document, "older_than_seconds") <= 0;
     return text + (any_age ? "nobody holds a buffer\n"

@@ -21,8 +21,8 @@ namespace zeropool::daemon {
 namespace {
 
 constexpr std::array<std::string_view, 13> kCommands = {
-    "status", "pools", "clients", "holders",   "trim",  "audit",      "reload",
-    "doctor", "top",   "hand-over", "drain", "drain-stop", "drain-state"};
+    "status", "pools", "clients",   "holders", "trim",       "audit",      "reload",
+    "doctor", "top",   "hand-over", "drain",   "drain-stop", "drain-state"};
 // What is really lost is lost in every look; what only moved is somewhere else in the next.
 constexpr int kAuditLooks = 3;
 constexpr std::uint64_t kStrayLookNs = 10'000'000;

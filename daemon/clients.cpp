@@ -12,6 +12,7 @@
 #include <spdlog/spdlog.h>
 
 #include "daemon/client_reclaim.hpp"
+#include "daemon/counter_settling.hpp"
 #include "daemon/death.hpp"
 #include "daemon/kept_counters.hpp"
 #include "daemon/lease_watch.hpp"
@@ -100,6 +101,8 @@ AttachedClient* Clients::admit(PoolService& service, const Peer& peer, const std
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, wake) == 0) {
     client.wake.reset(wake[0]);
     client.wake_theirs.reset(wake[1]);
+    // One way only: a descriptor that the client sent would be closed with our end, in the loop, and may take its time.
+    if (::shutdown(wake[0], SHUT_RD) != 0) client.wake.reset();
   }
   const std::uint32_t id = client.id;
   if (!client.wake || !watch(client)) {
@@ -138,6 +141,7 @@ bool Clients::watch(const AttachedClient& client) {
 
 void Clients::restore(PoolService& service, const LedgerClient& entry, lib::UniqueFd pidfd,
                       lib::UniqueFd wake) {
+  restoring_ = true;
   AttachedClient client;
   client.service = &service;
   client.id = entry.id;
@@ -285,6 +289,7 @@ void Clients::reclaim(std::uint32_t id, const char* how, bool died) {
     departed_[id] = &service;
     service.sweep_leases();
   }
+  settle_if_deserted(service);
   spdlog::info(
       "client {} '{}' (pid {}) {}: {} slots held, {} cached, {} in transit to it came back to pool "
       "'{}' in {:.1f} ms; {} released by it wait for their adopters",
@@ -308,7 +313,26 @@ void Clients::reclaim(std::uint32_t id, const char* how, bool died) {
   service.serve();
 }
 
+void Clients::restored(PoolService& service) {
+  restoring_ = false;
+  settle_if_deserted(service);
+}
+
+void Clients::settle_if_deserted(PoolService& service) {
+  Pool& pool = service.pool();
+  if (restoring_ || !pool.clients.empty()) return;
+  const bool in_transit = std::any_of(departed_.begin(), departed_.end(),
+                                      [&](const auto& entry) { return entry.second == &service; });
+  if (in_transit) service.sweep_leases();
+  settle_counters(pool, in_transit ? pool.leases->in_transit()
+                                   : std::vector<std::uint64_t>(pool.memory->ring_count()));
+  keep_counters(pool, ledger_);
+  pool.may_be_drained = true;
+}
+
 void Clients::leases_swept(const PoolService& service) {
+  service.pool().may_be_drained = true;
+
   const std::unordered_set<std::uint32_t>& named = service.pool().leases->named_clients();
   std::erase_if(departed_, [&](const auto& entry) {
     if (entry.second != &service || named.contains(entry.first)) return false;

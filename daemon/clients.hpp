@@ -57,6 +57,8 @@ class Clients {
   // A client of the daemon before, with what the store kept of it. Reclaimed at once when its process has ended.
   void restore(PoolService& service, const LedgerClient& entry, lib::UniqueFd pidfd,
                lib::UniqueFd wake);
+  // All of this pool were restored.
+  void restored(PoolService& service);
   // Whether the peer is the client that it says it is: then it has a connection again.
   bool reattach(std::uint32_t id, std::uint32_t epoch, const Peer& peer);
   // It has said that it is done.
@@ -76,6 +78,7 @@ class Clients {
 
  private:
   void reclaim(std::uint32_t id, const char* how, bool died = true);
+  void settle_if_deserted(PoolService& service);
   bool confirm_gone(std::uint32_t id);
   void look_at_suspects();
   void mark_suspect(const AttachedClient& client);
@@ -89,6 +92,7 @@ class Clients {
   std::function<void(std::uint32_t)> gone_;
   std::unordered_map<std::uint32_t, AttachedClient> clients_;
   std::unordered_map<std::uint32_t, const PoolService*> departed_;  // ids that marks may still name
+  bool restoring_ = false;  // clients are missing in their pools still
   std::unordered_set<std::uint32_t> suspects_;
   std::unordered_set<std::uint32_t> untold_;  // those that hung up, before the second look at them
   EventLoop::TimerId suspect_timer_ = 0;

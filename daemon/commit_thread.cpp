@@ -71,7 +71,7 @@ void CommitThread::hurry() {
     hurried_ = busy_ || !waiting_.empty();
     wake = !finished_.empty();
   }
-  if (wake) ring();
+  if (wake && !delivering_) ring();
 }
 
 CommitResult CommitThread::run_now(CommitKind kind, const CommitRange& range) {
@@ -93,6 +93,7 @@ std::size_t CommitThread::deliver() {
   while (::read(completion_fd_.get(), &rings, sizeof rings) < 0 && errno == EINTR) {
   }
   std::size_t delivered = 0;
+  const bool within_another = std::exchange(delivering_, true);
   // One at a time: a completion may submit, forget, or deliver.
   for (;;) {
     Finished finished;
@@ -100,6 +101,7 @@ std::size_t CommitThread::deliver() {
       const std::lock_guard lock(mutex_);
       if (finished_.empty()) {
         undelivered_bytes_ = 0;
+        delivering_ = within_another;
         return delivered;
       }
       finished = std::move(finished_.front());

@@ -88,6 +88,8 @@ class CommitThread {
   std::uint32_t refused_node_;              // the last that could not be bound to, and was said so
   std::atomic<bool> bind_refused_ = false;  // written by the thread
 
+  bool delivering_ = false;  // the loop thread's
+
   std::mutex mutex_;
   std::condition_variable work_to_do_;
   std::condition_variable job_done_;

@@ -28,7 +28,7 @@ Daemon::Daemon(DaemonOptions options)
 Daemon::~Daemon() {
   if (http_) http_->stopping();  // it goes after the memory, and looks at none of it from now on
   sessions_.reset();
-  listener_.reset();
+  close_listener();
   if (loop_) loop_->around_sleep({}, {});
   if (commits_) commits_->finish();
 }
@@ -58,13 +58,34 @@ void Daemon::run() {
 
 void Daemon::hand_over() {
   spdlog::info("making room for another zeropoold; clients go on");
+  make_room_for_the_next();
+}
+
+void Daemon::leave() {
+  if (handing_over_) return;
+  notify::stopping();
+  spdlog::info("stopping; {} has what the next zeropoold takes up, clients go on",
+               store_->describe());
+  make_room_for_the_next();
+}
+
+void Daemon::make_room_for_the_next() {
   handing_over_ = true;
   sessions_->stop_listening();
   http_.reset();  // its ports are the next daemon's
   keep_counters();
-  store_->keep("listener", listener_->fd());  // who connects now waits for the next daemon
+  // Who connects now waits for the next daemon.
+  if (!activated_.path.empty()) close_listener();
+  if (listener_) store_->keep("listener", listener_->fd());
   commits_->finish();
   loop_->stop();
+}
+
+void Daemon::close_listener() {
+  if (!listener_) return;
+  lib::UniqueFd fd = listener_->give_up();
+  listener_.reset();  // nobody finds it any more
+  closer_.close(std::move(fd));
 }
 
 void Daemon::stop() {
@@ -73,7 +94,7 @@ void Daemon::stop() {
   notify::stopping();
   spdlog::info("stopping; clients keep what they hold");
   sessions_->stop_listening();
-  listener_.reset();
+  close_listener();
   for (const auto& service : services_) service->stop();
   if (http_) http_->stopping();
   store_->end();
@@ -99,6 +120,8 @@ void Daemon::on_signals() {
     if (info.ssi_signo == SIGHUP) {
       std::string why;
       reload(why);
+    } else if (store_->outlives_a_stop()) {
+      leave();
     } else {
       stop();
     }

@@ -12,8 +12,10 @@
 #include <string>
 #include <vector>
 
+#include "daemon/activation.hpp"
 #include "daemon/budget.hpp"
 #include "daemon/clients.hpp"
+#include "daemon/closer.hpp"
 #include "daemon/commit_thread.hpp"
 #include "daemon/config.hpp"
 #include "daemon/descriptor_store.hpp"
@@ -74,6 +76,8 @@ class Daemon {
   void drain(Pool& pool, bool draining);
   // Makes room for another daemon, soon: the loop ends, and nothing is given up.
   void hand_over();
+  // As the service manager says, which alone knows whether another one follows: nothing is given up here either.
+  void leave();
   // Then the process must end at once, by _exit: destructors would give up what the next daemon takes up.
   bool handed_over() const { return handing_over_; }
 
@@ -95,7 +99,10 @@ class Daemon {
   void restore_clients(KeptDescriptors& kept);
   void forget_pool(std::uint32_t ledger_pool);
   void watch_store();
+  bool find_socket(std::string& why);
   bool open_socket(std::string& why);
+  void make_room_for_the_next();
+  void close_listener();
   bool watch_signals(std::string& why);
   bool watch_commits(std::string& why);
   void watch_watchdog(std::chrono::nanoseconds interval);
@@ -126,6 +133,7 @@ class Daemon {
   bool handing_over_ = false;
   bool fresh_ = false;  // nothing was left by a daemon before
   lib::UniqueFd inherited_listener_;
+  ActivatedSocket activated_;
 
   std::optional<InstanceLock> lock_;
   std::unique_ptr<PageReservation> reservation_;  // goes after all that has pages of it
@@ -142,6 +150,7 @@ class Daemon {
   std::vector<std::unique_ptr<PoolService>> services_;
   std::unique_ptr<ReleaseWatch> release_;
   std::unique_ptr<Clients> clients_;
+  Closer closer_;
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<Sessions> sessions_;
   std::unique_ptr<OccupancyWatch> occupancy_;

@@ -11,6 +11,7 @@
 #include "daemon/commit.hpp"
 #include "daemon/daemon.hpp"
 #include "daemon/death.hpp"
+#include "daemon/notify.hpp"
 #include "daemon/pool_shape.hpp"
 #include "daemon/take_over.hpp"
 
@@ -80,6 +81,7 @@ bool Daemon::restore_pools(KeptDescriptors& kept, std::string& why) {
 
 bool Daemon::restore_pool(std::uint32_t number, KeptDescriptors& kept, std::string& why) {
   const lib::PoolShape shape = ledger_->shape(number);
+  notify::starting("taking up pool '" + shape.name + "'");
   PoolSegments segments;
   segments.control = taken(kept, control_name(number));
   bool whole = static_cast<bool>(segments.control);
@@ -153,6 +155,7 @@ void Daemon::restore_clients(KeptDescriptors& kept) {
     if (of_a_client && fd) store_->forget(name);
   }
   for (const auto& service : services_) service->take_up();
+  for (const auto& service : services_) clients_->restored(*service);
   spdlog::info("took up {} pools and {} clients of the daemon before", services_.size(),
                clients_->count());
 }

@@ -65,13 +65,11 @@ bool Daemon::open(const Config& config, std::string& why) {
   }
   config_ = fix_limit_max(config, usable_memory_bytes_);
   budget_bytes_ = config_.budget_bytes(usable_memory_bytes_);
-  socket_path_ = config_.socket.path.empty() ? lib::default_listen_path() : config_.socket.path;
   if (budget_bytes_ == 0) {
     why = "the budget is 0 bytes; set budget";
     return false;
   }
-  why = prepare_socket_folder(socket_path_);
-  if (!why.empty()) return false;
+  if (!find_socket(why)) return false;
   if (options_.take_over && !make_room(why)) return false;
   lock_ = InstanceLock::take(socket_path_, why);
   if (!lock_) return false;
@@ -94,6 +92,22 @@ bool Daemon::open(const Config& config, std::string& why) {
   return true;
 }
 
+// Where it is, made or to be made.
+bool Daemon::find_socket(std::string& why) {
+  if (!take_activated_socket(activated_, why)) return false;
+  const std::string& configured = config_.socket.path;
+  socket_path_ = !configured.empty()        ? configured
+                 : !activated_.path.empty() ? activated_.path
+                                            : lib::default_listen_path();
+  if (!activated_.path.empty() && activated_.path != socket_path_) {
+    why = "the service manager listens at " + activated_.path + ", and socket.path is " +
+          socket_path_ + ": make them the same, or disable zeropoold.socket";
+    return false;
+  }
+  why = prepare_socket_folder(socket_path_);
+  return why.empty();
+}
+
 bool Daemon::open_memory(std::string& why) {
   budget_ = std::make_unique<Budget>(budget_bytes_);
   KeptDescriptors kept = store_->take();
@@ -102,7 +116,10 @@ bool Daemon::open_memory(std::string& why) {
   if (!open_ledger(kept, why)) return false;
   if (!open_commits(why)) return false;
   // Pools that are taken up have their pages; and what was raised for them is in the record.
-  if (config_.pages.reserve && fresh_) reserve_hugepages();
+  if (config_.pages.reserve && fresh_) {
+    notify::starting("asking for hugepages");
+    reserve_hugepages();
+  }
   clients_ = std::make_unique<Clients>(*loop_, *ledger_, *store_, config_.limits.clients,
                                        [this](std::uint32_t id) { sessions_->client_gone(id); });
   if (!restore_pools(kept, why)) return false;
@@ -186,6 +203,7 @@ void Daemon::reserve_hugepages() {
 }
 
 bool Daemon::open_pool(const PoolConfig& config, std::string& why) {
+  notify::starting("making pool '" + config.name + "'");
   auto pool = std::make_unique<Pool>();
   pool->config = config;
   pool->memory = PoolMemory::create(config, limit_of(config), config_.limits.clients,
@@ -236,15 +254,21 @@ bool Daemon::open_socket(std::string& why) {
   };
   hooks.detach = [this](std::uint32_t client) { clients_->detach(client); };
   hooks.hung_up = [this](std::uint32_t client) { clients_->hung_up(client); };
-  sessions_ = std::make_unique<Sessions>(*loop_, std::move(hooks));
-  listener_ = Listener::open(socket_path_, config_.socket, std::move(inherited_listener_), why);
+  sessions_ = std::make_unique<Sessions>(*loop_, closer_, std::move(hooks));
+  listener_ = activated_.fd ? Listener::activated(std::move(activated_.fd))
+                            : Listener::open(socket_path_, config_.socket,
+                                             std::move(inherited_listener_), why);
   return listener_ && sessions_->listen(*listener_, config_.limits.pending_attaches, why);
 }
 
 void Daemon::say_what_was_chosen() const {
   spdlog::info("{}", options_.config_path.empty() ? "no configuration file: running with defaults"
                                                   : "configured by " + options_.config_path);
-  spdlog::info("socket {} (mode {:04o})", socket_path_, config_.socket.mode);
+  if (activated_.path.empty()) {
+    spdlog::info("socket {} (mode {:04o})", socket_path_, config_.socket.mode);
+  } else {
+    spdlog::info("socket {} (the service manager's, with its mode and group)", socket_path_);
+  }
   spdlog::info("descriptors are kept by {}", store_->describe());
   spdlog::info("budget {} of {} memory{}", format_bytes(budget_bytes_),
                format_bytes(usable_memory_bytes_),

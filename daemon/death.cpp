@@ -65,6 +65,8 @@ pid_t process_of_pidfd(int fd) {
   return pid == kNoPidfd ? -1 : pid;
 }
 
+bool is_pidfd(int fd) { return pid_in_fdinfo(fd) != kNoPidfd; }
+
 lib::UniqueFd peer_pidfd(int socket, const Peer& peer, std::vector<lib::UniqueFd>& sent,
                          std::uint64_t connected_ns, std::string& why) {
   int kernels = -1;

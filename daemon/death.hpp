@@ -31,6 +31,9 @@ bool has_ended(int pidfd) noexcept;
 // The process that a descriptor is a pidfd of: its pid here, 0 not visible here, -1 ended or not a pidfd.
 pid_t process_of_pidfd(int fd);
 
+// Of a process that lives or has ended, whoever's.
+bool is_pidfd(int fd);
+
 // Whether it is stopped, by a signal or a debugger. One that cannot be seen (another pid namespace) is not.
 bool is_stopped(pid_t pid);
 

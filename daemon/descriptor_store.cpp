@@ -21,7 +21,7 @@ class SystemdStore : public DescriptorStore {
     const int count = ::sd_listen_fds_with_names(0, &names);
     for (int i = 0; i < count; ++i) {
       const std::string name = names != nullptr && names[i] != nullptr ? names[i] : "";
-      if (name.rfind(kPrefix, 0) != 0) continue;
+      if (!is_kept_name(name)) continue;
       const int fd = SD_LISTEN_FDS_START + i;
       ::fcntl(fd, F_SETFD, FD_CLOEXEC);
       kept[name.substr(std::char_traits<char>::length(kPrefix))] = lib::UniqueFd(fd);
@@ -40,6 +40,7 @@ class SystemdStore : public DescriptorStore {
   }
   // systemd drops them when the unit stops, and keeps them through a restart.
   void end() override {}
+  bool outlives_a_stop() const override { return true; }
   std::string describe() const override { return "systemd's descriptor store"; }
 
  private:
@@ -60,6 +61,8 @@ std::string numbered(const char* what, std::uint32_t number) {
 }
 
 }  // namespace
+
+bool is_kept_name(const std::string& name) { return name.rfind(kPrefix, 0) == 0; }
 
 std::string control_name(std::uint32_t pool) { return numbered("control-", pool); }
 std::string data_name(std::uint32_t pool, std::uint32_t arena) {

@@ -31,11 +31,17 @@ class DescriptorStore {
   virtual void forget(const std::string& name) = 0;
   // Gives everything up: the daemon stops for good.
   virtual void end() = 0;
+  // Whether somebody else knows if a daemon that is told to stop is followed by another one (systemctl restart), and
+  // gives everything up if it is not (systemctl stop). Then no daemon gives up anything itself.
+  virtual bool outlives_a_stop() const { return false; }
   // Becomes readable when the store needs renew(); -1: never.
   virtual int fd() const { return -1; }
   virtual void renew() {}
   virtual std::string describe() const = 0;
 };
+
+// Whether a descriptor that came under this name is of systemd's store, as ours are named there.
+bool is_kept_name(const std::string& name);
 
 std::string control_name(std::uint32_t pool);
 std::string data_name(std::uint32_t pool, std::uint32_t arena);

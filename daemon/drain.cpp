@@ -1,6 +1,7 @@
 #include "daemon/drain.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 
@@ -53,6 +54,7 @@ void set_draining(Pool& pool, Ledger& ledger, bool draining) {
   ledger.set_draining(pool.memory->ledger_index(), draining);
   pool.draining = draining;
   pool.told_drained = false;
+  pool.may_be_drained = true;
   const std::string& name = pool.memory->name();
   const std::size_t clients = pool.clients.size();
   if (draining) {
@@ -67,6 +69,7 @@ void resume_draining(Pool& pool, const Ledger& ledger) {
   pool.draining =
       ledger.pool(pool.memory->ledger_index()).draining.load(std::memory_order_relaxed) != 0;
   if (!pool.draining) return;
+  pool.may_be_drained = true;
   spdlog::warn(
       "pool '{}' is still being drained, as it was by the daemon before: end it with "
       "zeropoolctl drain --stop {}",
@@ -75,6 +78,7 @@ void resume_draining(Pool& pool, const Ledger& ledger) {
 
 void tell_when_drained(Pool& pool, Budget& budget) {
   if (!pool.draining || pool.told_drained || !pool.clients.empty()) return;
+  if (!std::exchange(pool.may_be_drained, false)) return;
   if (!drain_state(collect_pool_statistics(pool, budget)).empty()) return;
   pool.told_drained = true;
   spdlog::info("pool '{}' is empty: its last client has gone, and every buffer is home",

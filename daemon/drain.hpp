@@ -6,7 +6,10 @@
 // Invariants:
 //   R1  The ledger's word is written before an attach is refused, or answered again: a daemon that takes the pool up (after a
 //       kill, or --take-over) goes on where the one before was. A daemon that is stopped forgets it with the pools.
-//   R2  Nothing but attaching changes: orders, hand-offs, and connections of clients that are known are served as before.
+//   R2  Nothing but attaching changes: orders, hand-offs, and connections of clients that are known are served as before. Not
+//       known is who was attaching when a daemon died, and a forked child: they are turned away.
+//   R3  With no client left, what is out is told by marks and share cells, not by clients' counters, which a kill leaves one
+//       operation behind: the last one's reclaim settles them (counter_settling.hpp).
 
 #include <cstdint>
 #include <memory>

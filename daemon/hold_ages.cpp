@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "daemon/hold_watch.hpp"
+#include "zeropool/lib/hold_sample_block.hpp"
 
 namespace zeropool::daemon {
 namespace {
@@ -40,8 +41,14 @@ std::uint64_t median(std::vector<std::pair<std::uint64_t, std::uint64_t>>& ages)
 
 class Collector {
  public:
-  Collector(const Pool& pool, const HoldQuery& query, std::uint64_t now_ns)
-      : pool_(pool), query_(query), now_ns_(now_ns), sampled_since_(pool.memory->ring_count()) {
+  Collector(const Pool& pool, const HoldQuery& query, std::uint64_t now_ns,
+            const HoldBounds& bounds)
+      : pool_(pool),
+        query_(query),
+        now_ns_(now_ns),
+        bounds_(bounds),
+        chance_(now_ns),
+        sampled_since_(pool.memory->ring_count()) {
     for (const ClientInfo& client : pool.clients) {
       if (query.client == 0 || query.client == client.id) clients_.insert(client.id);
     }
@@ -49,18 +56,19 @@ class Collector {
 
   PoolHolds collect() {
     read_samples();
-    if (pool_.holds) {
-      for (std::uint32_t ring = 0; ring < pool_.memory->ring_count(); ++ring) read_watch(ring);
-    }
+    const std::uint32_t rings = pool_.holds ? pool_.memory->ring_count() : 0;
+    for (std::uint32_t ring = 0; ring < rings && !spent(); ++ring) read_watch(ring);
     PoolHolds holds;
+    holds.complete = complete_;
     if (pool_.holds && pool_.holds->started_ns() != 0) {
       holds.watched_ns = now_ns_ - std::min(now_ns_, pool_.holds->started_ns());
     }
     const bool watched_long_enough = holds.watched_ns >= query_.older_than_ns;
     for (auto& [key, known] : known_) {
       known.sampled = std::min(known.sampled, most(known, known.samples));  // A2
-      HoldAges ages{key.first,       key.second, known.buffers, known.all_watched, known.samples,
-                    known.oldest_ns, 0};
+      HoldAges ages{
+          key.first,       key.second, known.buffers, known.all_watched && complete_, known.samples,
+          known.oldest_ns, 0};
       // Where the daemon has not looked for long enough, or not at these slots.
       const bool by_samples =
           known.sampled > known.buffers && (!watched_long_enough || known.buffers == 0);
@@ -95,15 +103,32 @@ class Collector {
   }
   bool old_enough(std::uint64_t age_ns) const { return age_ns >= query_.older_than_ns; }
 
+  // A4
+  bool spent() {
+    complete_ = complete_ && !(bounds_.spent && bounds_.spent());
+    return !complete_;
+  }
+
   void read_samples() {
     const PoolMemory& memory = *pool_.memory;
     const std::uint32_t blocks = memory.published().samples;
-    for (std::uint32_t block = 0; block < blocks; ++block) {
+    for (std::uint32_t block = 0; block < blocks && !spent(); ++block) {
       for (const lib::HoldSample<std::atomic>& cell : memory.view().samples(block).cells) {
         lib::SampledGet get;
-        if (lib::read_sample(cell, get) && counts(get)) add_sample(get);
+        if (lib::read_sample(cell, get) && counts(get)) keep(get);
       }
     }
+    for (const lib::SampledGet& get : kept_) add_sample(get);
+    kept_ = {};
+  }
+
+  // A3
+  void keep(const lib::SampledGet& get) {
+    if (!chance_.passes()) return;
+    kept_.push_back(get);
+    if (kept_.size() <= bounds_.most_samples) return;
+    std::erase_if(kept_, [&](const lib::SampledGet&) { return chance_.coin(); });
+    chance_.thin();
   }
 
   // A1
@@ -122,17 +147,18 @@ class Collector {
     const std::uint64_t class_bytes = pool_.memory->plan().rings[get.ring].class_bytes;
     Known& known = known_[{get.mark.client(), class_bytes}];
     if (!old_enough(age_ns)) return;
-    known.sampled += get.weight;
+    const std::uint64_t weight = std::uint64_t{get.weight} << chance_.thinned();
+    known.sampled += weight;
     ++known.samples;
     known.oldest_ns = std::max(known.oldest_ns, age_ns);
-    known.sampled_ages.emplace_back(age_ns, get.weight);
+    known.sampled_ages.emplace_back(age_ns, weight);
     if (get.depth == 0) return;
     std::vector<std::uint64_t> key = {get.mark.client(), class_bytes};
     key.insert(key.end(), get.frames, get.frames + get.depth);
     HoldStack& stack = stacks_[key];
     stack.client = get.mark.client();
     stack.class_bytes = class_bytes;
-    stack.buffers += get.weight;
+    stack.buffers += weight;
     ++stack.samples;
     stack.oldest_ns = std::max(stack.oldest_ns, age_ns);
     stack.frames.assign(get.frames, get.frames + get.depth);
@@ -163,6 +189,10 @@ class Collector {
   const Pool& pool_;
   const HoldQuery& query_;
   std::uint64_t now_ns_;
+  const HoldBounds& bounds_;
+  bool complete_ = true;
+  lib::SampleChance chance_;
+  std::vector<lib::SampledGet> kept_;
   std::unordered_set<std::uint32_t> clients_;
   std::vector<std::unordered_map<std::uint32_t, std::uint64_t>> sampled_since_;  // by ring and slot
   std::map<ClientClass, Known> known_;
@@ -171,8 +201,9 @@ class Collector {
 
 }  // namespace
 
-PoolHolds hold_ages(const Pool& pool, const HoldQuery& query, std::uint64_t now_ns) {
-  return Collector(pool, query, now_ns).collect();
+PoolHolds hold_ages(const Pool& pool, const HoldQuery& query, std::uint64_t now_ns,
+                    const HoldBounds& bounds) {
+  return Collector(pool, query, now_ns, bounds).collect();
 }
 
 }  // namespace zeropool::daemon

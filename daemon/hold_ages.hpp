@@ -8,8 +8,12 @@
 // Invariants:
 //   A1  Counted is a slot whose mark says held by a client that is attached; each once by either source.
 //   A2  What samples claim of a client and class is never more than what it holds of it (their weights can be forged).
+//   A3  No more than HoldBounds::most_samples are kept at a time, whatever clients write: of more, each is dropped with
+//       probability 1/2, and what stays stands for twice as much (as in hold_sample_block.hpp, K1).
+//   A4  It ends soon after `spent` says so: what was not read by then is missing, and `complete` says that some is.
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -47,11 +51,19 @@ struct HoldStack {
 };
 
 struct PoolHolds {
+  bool complete = true;           // else more is held than this says
   std::uint64_t watched_ns = 0;   // for how long the daemon has looked
   std::vector<HoldAges> ages;     // those that hold most bytes first
   std::vector<HoldStack> stacks;  // likewise
 };
 
-PoolHolds hold_ages(const Pool& pool, const HoldQuery& query, std::uint64_t now_ns);
+// What one answer may cost the loop thread.
+struct HoldBounds {
+  std::size_t most_samples = 16'384;  // 4 MiB of them
+  std::function<bool()> spent = {};   // asked between blocks and rings; none: never
+};
+
+PoolHolds hold_ages(const Pool& pool, const HoldQuery& query, std::uint64_t now_ns,
+                    const HoldBounds& bounds = {});
 
 }  // namespace zeropool::daemon

@@ -8,6 +8,8 @@ namespace zeropool::daemon {
 namespace {
 
 constexpr std::size_t kMarksInHand = 256;
+constexpr std::uint32_t kNumbersInHand = 4096;
+constexpr std::uint32_t kStepsAVisit = 64;  // then the ring's marks are looked at
 
 // Of each slot number the same for ever; what passes for one shift passes for all smaller ones.
 bool is_watched(std::uint32_t slot, std::uint32_t shift) {
@@ -21,11 +23,12 @@ bool is_watched(std::uint32_t slot, std::uint32_t shift) {
 HoldWatch::HoldWatch(const PoolMemory& memory, std::uint32_t most_watched)
     : memory_(memory), most_watched_(most_watched), rings_(memory.ring_count()) {}
 
-// Slots published since the last pass.
-void HoldWatch::begin_ring() {
+// Slots published since the last pass, some at a time.
+bool HoldWatch::consider_more() {
   Ring& ring = rings_[ring_];
   const std::uint32_t bound = memory_.ring(ring_).slot_bound();
-  for (; ring.bound < bound; ++ring.bound) {
+  const std::uint32_t end = ring.bound + std::min(bound - ring.bound, kNumbersInHand);
+  for (; ring.bound < end; ++ring.bound) {
     if (!is_watched(ring.bound, ring.shift)) continue;
     ring.slots.push_back({ring.bound, 0, 0});
     if (ring.slots.size() <= most_watched_) continue;
@@ -33,6 +36,7 @@ void HoldWatch::begin_ring() {
     std::erase_if(ring.slots,
                   [&](const Watched& one) { return !is_watched(one.slot, ring.shift); });
   }
+  return ring.bound < bound;
 }
 
 void HoldWatch::look_at(Watched& watched, const lib::SharedRingView& view,
@@ -54,7 +58,12 @@ void HoldWatch::tick(std::uint64_t deadline_ns) {
   const std::size_t first = next_;
   bool wrapped = false;
   do {
-    if (next_ == 0) begin_ring();
+    if (next_ == 0 && steps_ < kStepsAVisit && consider_more()) {
+      ++steps_;
+      now_ns = monotonic_ns();
+      continue;
+    }
+    steps_ = 0;
     Ring& ring = rings_[ring_];
     // Rounded up: never before the look.
     const auto now = static_cast<std::uint32_t>(

@@ -10,7 +10,9 @@
 // Invariants:
 //   H1  What is said is a lower bound: no slot was held for less than since_ns says, whoever writes what into marks at
 //       least says so himself.
-//   H2  A tick ends at its deadline (and the 256 marks in hand), and looks at no mark twice.
+//   H2  A tick ends at its deadline (and the 256 marks or 4,096 new slot numbers in hand, and once in a while a halving of
+//       kMostWatched), and looks at no mark twice. So the slots of a pool that begins with very many are taken up in the
+//       course of some ticks.
 //   H3  12 bytes for each watched slot, kMostWatched of them a ring at most; the daemon's own memory.
 // Crash safety: a daemon that starts again begins anew: its lower bounds are those of its own life, and it says how long
 // that is. Sampled gets (hold_sample.hpp) lie in shared memory and outlive it.
@@ -42,6 +44,8 @@ class HoldWatch {
   std::uint64_t stands_for(std::uint32_t ring) const {
     return std::uint64_t{1} << rings_[ring].shift;
   }
+  // So many slots of the ring were considered.
+  std::uint32_t considered(std::uint32_t ring) const { return rings_[ring].bound; }
   // Since when the slot has been held with this mark, as far as is known: now, if never seen so.
   std::uint64_t since_ns(const Watched& watched, lib::Mark mark, std::uint64_t now_ns) const;
   // The first look.
@@ -55,14 +59,15 @@ class HoldWatch {
     std::uint32_t shift = 0;
   };
 
-  void begin_ring();
+  bool consider_more();
   void look_at(Watched& watched, const lib::SharedRingView& view, std::uint32_t now) const;
 
   const PoolMemory& memory_;
   std::uint32_t most_watched_;
   std::vector<Ring> rings_;
   std::uint32_t ring_ = 0;
-  std::size_t next_ = 0;  // of the ring's watched slots
+  std::size_t next_ = 0;     // of the ring's watched slots
+  std::uint32_t steps_ = 0;  // of consider_more() at this visit of the ring
   std::uint64_t started_ns_ = 0;
 };
 

@@ -64,6 +64,12 @@ LeaseSweep LeaseWatch::sweep(std::uint64_t now_ns) {
   return work.report;
 }
 
+std::vector<std::uint64_t> LeaseWatch::in_transit() const {
+  std::vector<std::uint64_t> slots(pool_.memory->ring_count());
+  for (const auto& [key, seen] : seen_) ++slots[key >> 32];
+  return slots;
+}
+
 void LeaseWatch::sweep_ring(std::uint32_t ring_number, Work& work) {
   lib::SharedBatchRing batch(pool_.memory->ring(ring_number));
   const lib::SharedRingView& ring = batch.view();

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <unordered_map>
 #include <unordered_set>
+#include <vector>
 
 #include "daemon/pool.hpp"
 #include "daemon/share_ends.hpp"
@@ -38,6 +39,8 @@ class LeaseWatch {
   // When to look again: soon while something is in transit, seldom while clients are attached (a hand-off
   // rings no bell); zero: not needed.
   std::chrono::nanoseconds next_look() const;
+  // Slots in transit at the last sweep, by ring.
+  std::vector<std::uint64_t> in_transit() const;
   // Clients that a mark in transit named at the last sweep.
   const std::unordered_set<std::uint32_t>& named_clients() const { return named_clients_; }
 

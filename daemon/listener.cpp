@@ -53,12 +53,17 @@ std::string prepare_socket_folder(const std::string& socket_path) {
 Listener::Listener(std::string path, lib::UniqueFd fd)
     : path_(std::move(path)), fd_(std::move(fd)) {
   struct stat info {};
-  if (::stat(path_.c_str(), &info) == 0) inode_ = info.st_ino;
+  if (!path_.empty() && ::stat(path_.c_str(), &info) == 0) inode_ = info.st_ino;
 }
 
 Listener::~Listener() {
+  if (path_.empty()) return;
   struct stat info {};
   if (::stat(path_.c_str(), &info) == 0 && info.st_ino == inode_) ::unlink(path_.c_str());
+}
+
+std::unique_ptr<Listener> Listener::activated(lib::UniqueFd fd) {
+  return std::unique_ptr<Listener>(new Listener({}, std::move(fd)));
 }
 
 std::unique_ptr<Listener> Listener::open(const std::string& path, const SocketConfig& config,

@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "daemon/config.hpp"
 #include "zeropool/lib/unique_fd.hpp"
@@ -20,17 +21,21 @@ class Listener {
   // Null: `why` says what stands in the way.
   static std::unique_ptr<Listener> open(const std::string& path, const SocketConfig& config,
                                         lib::UniqueFd inherited, std::string& why);
-  ~Listener();  // removes the socket, if it is still this one
+  // One that systemd has made: its file, mode and group are its unit's.
+  static std::unique_ptr<Listener> activated(lib::UniqueFd fd);
+  ~Listener();  // removes the socket, if it is still this one and was made here
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
   int fd() const noexcept { return fd_.get(); }
+  // For who closes it: with it go connections that nobody has accepted, and what they bring (peer_message.hpp).
+  lib::UniqueFd give_up() noexcept { return std::move(fd_); }
   // A new connection, non-blocking; empty: none waits, or errno (EMFILE, ...).
   lib::UniqueFd accept() const;
 
  private:
   Listener(std::string path, lib::UniqueFd fd);
-  std::string path_;
+  std::string path_;  // empty: somebody else's to remove
   lib::UniqueFd fd_;
   unsigned long inode_ = 0;
 };

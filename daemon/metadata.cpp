@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::uint64_t kStepBytes = std::uint64_t{16} << 10;
 constexpr std::chrono::milliseconds kTableLook{50};
+constexpr std::uint32_t kFewBlocks = 8;  // of samples: 64 KiB
 
 std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) {
   return (value + unit - 1) / unit * unit;
@@ -187,11 +188,12 @@ void PoolMemory::State::step_tables() {
   const bool look = now >= next_table_look;
   if (look) next_table_look = now + kTableLook;
   if (header.samples_wanted.exchange(0, std::memory_order_relaxed) != 0) samples_wanted = true;
-  // For each thread record there is, once anybody samples.
-  if (samples_wanted && request_step(kSamples, tables[kThreads].published) &&
-      tables[kSamples].target > tables[kSamples].published) {
-    publish_steps();
+  // For each thread record there is, once anybody samples; where that is too much, a few more, so that some are served.
+  const StepTable& samples = tables[kSamples];
+  if (samples_wanted && !request_step(kSamples, tables[kThreads].published)) {
+    request_step(kSamples, std::min(tables[kThreads].published, samples.target + kFewBlocks));
   }
+  if (samples.target > samples.published) publish_steps();
   for (std::size_t i = 0; i < kTables; ++i) {
     const auto number = static_cast<Table>(i);
     StepTable& table = tables[i];

@@ -7,6 +7,17 @@
 #include "daemon/event_loop.hpp"
 
 namespace zeropool::daemon::notify {
+namespace {
+
+// The kernel may move much memory about for one node's hugepages.
+constexpr std::chrono::minutes kLongestStep{2};
+
+}  // namespace
+
+void starting(const std::string& step) {
+  const std::string usec = std::to_string(std::chrono::microseconds(kLongestStep).count());
+  ::sd_notify(0, ("STATUS=starting: " + step + "\nEXTEND_TIMEOUT_USEC=" + usec).c_str());
+}
 
 void ready(const std::string& status) { ::sd_notify(0, ("READY=1\nSTATUS=" + status).c_str()); }
 

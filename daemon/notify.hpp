@@ -1,5 +1,5 @@
 #pragma once
-// What the daemon tells systemd: ready, reloading, stopping, and that it is alive. Silent where no service
+// What the daemon tells systemd: how far its start is, ready, reloading, stopping, and that it is alive. Silent where no service
 // manager listens.
 //
 // Thread safety: any thread. Source: $NOTIFY_SOCKET, $WATCHDOG_USEC.
@@ -9,6 +9,8 @@
 
 namespace zeropool::daemon::notify {
 
+// Before a step of the start that may take long: what it is. systemd waits two minutes more.
+void starting(const std::string& step);
 void ready(const std::string& status);
 void reloading();
 void stopping();

@@ -104,8 +104,9 @@ struct Pool {
   std::unique_ptr<LeaseWatch> leases;
   std::unique_ptr<AuditWatch> audit;
   std::unique_ptr<IdleCaches> idle;
-  bool draining = false;      // nobody new is attached (drain.hpp)
-  bool told_drained = false;  // and it was said that it is empty
+  bool draining = false;        // nobody new is attached (drain.hpp)
+  bool may_be_drained = false;  // something has happened since that was looked at last
+  bool told_drained = false;    // and it was said that it is empty
   std::unique_ptr<HoldWatch> holds;
 
   Pool();

@@ -8,6 +8,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include "daemon/peer_message.hpp"
+
 namespace zeropool::daemon {
 namespace {
 
@@ -27,12 +29,16 @@ bool try_again_later(const lib::Received& message) {
 
 }  // namespace
 
-Sessions::Sessions(EventLoop& loop, SessionHooks hooks) : loop_(loop), hooks_(std::move(hooks)) {}
+Sessions::Sessions(EventLoop& loop, Closer& closer, SessionHooks hooks)
+    : loop_(loop), closer_(closer), hooks_(std::move(hooks)) {}
 
 Sessions::~Sessions() {
   stop_listening();
   loop_.cancel(silence_timer_);
-  for (const auto& [fd, session] : sessions_) loop_.unwatch(fd);
+  for (auto& [fd, session] : sessions_) {
+    loop_.unwatch(fd);
+    hang_up(std::move(session.fd), closer_);
+  }
 }
 
 bool Sessions::listen(Listener& listener, std::uint32_t pending_limit, std::string& why) {
@@ -51,21 +57,25 @@ void Sessions::stop_listening() {
 
 void Sessions::accept_some() {
   for (int i = 0; i < kAcceptsPerRound; ++i) {
+    if (closer_.full()) {  // whom one lets in one has to close
+      pause_accepting("descriptors that came with refused messages take too long to close");
+      return;
+    }
     lib::UniqueFd fd = listener_->accept();
     if (fd) {
       admit(std::move(fd));
       continue;
     }
     if (errno == EINTR || errno == ECONNABORTED) continue;
-    if (errno != EAGAIN && errno != EWOULDBLOCK) pause_accepting();
+    if (errno != EAGAIN && errno != EWOULDBLOCK) pause_accepting(std::strerror(errno));
     return;
   }
 }
 
-// Out of descriptors or memory: the connections wait in the socket's queue.
-void Sessions::pause_accepting() {
+// Out of descriptors or memory, or the Closer is full: the connections wait in the socket's queue.
+void Sessions::pause_accepting(const std::string& why) {
   ++rejections_[lib::error_name(ErrorCode::system)];
-  if (gate_.open(monotonic_ns())) spdlog::error("cannot accept a client: {}", std::strerror(errno));
+  if (gate_.open(monotonic_ns())) spdlog::error("cannot accept a client: {}", why);
   loop_.unwatch(listener_->fd());
   resume_accepting_soon();
 }
@@ -87,6 +97,7 @@ void Sessions::admit(lib::UniqueFd fd) {
   std::string why;
   if (!read_peer(number, session.peer, why)) {
     reject(session, ErrorCode::system, why, true);
+    hang_up(std::move(session.fd), closer_);
     return;
   }
   if (pending_.size() >= pending_limit_) read(pending_.front());  // it may have spoken just now
@@ -99,6 +110,7 @@ void Sessions::admit(lib::UniqueFd fd) {
   if (!loop_.watch(number, EPOLLIN | EPOLLRDHUP, [this, number](std::uint32_t) { read(number); })) {
     why = std::string("the daemon cannot watch the connection: ") + std::strerror(errno);
     reject(session, ErrorCode::system, why, true);
+    hang_up(std::move(session.fd), closer_);
     return;
   }
   session.pending = pending_.insert(pending_.end(), number);
@@ -110,9 +122,11 @@ void Sessions::read(int fd) {
   for (int i = 0; i < kMessagesPerRound; ++i) {
     const auto found = sessions_.find(fd);
     if (found == sessions_.end()) return;
-    lib::Received message = lib::receive_message(fd);
+    Session& session = found->second;
+    lib::Received message = receive_from_peer(fd, !session.spoke, closer_);
     if (message.outcome == ReceiveOutcome::kNothingYet || try_again_later(message)) return;
-    if (!handle(found->second, message)) {
+    if (!std::exchange(session.spoke, true)) refuse_descriptors(fd);
+    if (!handle(session, message)) {
       close(fd);
       return;
     }
@@ -124,7 +138,9 @@ bool Sessions::handle(Session& session, lib::Received& message) {
   if (message.outcome != ReceiveOutcome::kMessage) {
     if (message.error == 0) {
       reject(session, ErrorCode::protocol,
-             "the message is too long, or brings too many descriptors", true);
+             "the message is too long, or brings descriptors that are not wanted: an attach "
+             "that comes first may bring one pidfd, and no other message any",
+             true);
     }
     return false;
   }
@@ -224,6 +240,7 @@ void Sessions::close(int fd) {
   const std::uint32_t client = found->second.client;
   if (client == 0) pending_.erase(found->second.pending);
   loop_.unwatch(fd);
+  hang_up(std::move(found->second.fd), closer_);
   sessions_.erase(found);
   fd_of_client_.erase(client);
   arm();
@@ -233,10 +250,11 @@ void Sessions::close(int fd) {
 void Sessions::client_gone(std::uint32_t client) {
   const auto found = fd_of_client_.find(client);
   if (found == fd_of_client_.end()) return;
-  const int fd = found->second;
+  const auto session = sessions_.find(found->second);
+  loop_.unwatch(found->second);
   fd_of_client_.erase(found);
-  loop_.unwatch(fd);
-  sessions_.erase(fd);
+  hang_up(std::move(session->second.fd), closer_);
+  sessions_.erase(session);
 }
 
 void Sessions::touch(Session& session) {

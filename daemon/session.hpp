@@ -3,7 +3,8 @@
 //
 // Thread safety: the loop thread's.
 // Trust: a stranger can send anything, descriptors too: it is answered once with why not, counted, logged once
-// a second at most, and dropped.
+// a second at most, and dropped. A descriptor may come with an attach that is the first message only, and that a pidfd; nothing else is
+// received or closed here (peer_message.hpp). While the Closer is full nobody is let in.
 
 #include <cstdint>
 #include <functional>
@@ -15,6 +16,7 @@
 
 #include "daemon/access.hpp"
 #include "daemon/attach.hpp"
+#include "daemon/closer.hpp"
 #include "daemon/event_loop.hpp"
 #include "daemon/listener.hpp"
 #include "daemon/logging.hpp"
@@ -34,7 +36,7 @@ struct SessionHooks {
 
 class Sessions {
  public:
-  Sessions(EventLoop& loop, SessionHooks hooks);
+  Sessions(EventLoop& loop, Closer& closer, SessionHooks hooks);
   ~Sessions();
   Sessions(const Sessions&) = delete;
   Sessions& operator=(const Sessions&) = delete;
@@ -55,11 +57,12 @@ class Sessions {
     std::uint64_t connected_ns = 0;
     std::uint64_t heard_ns = 0;
     std::uint32_t client = 0;  // 0: not attached
+    bool spoke = false;        // a message of it was received
     std::list<int>::iterator pending;
   };
 
   void accept_some();
-  void pause_accepting();
+  void pause_accepting(const std::string& why);
   void resume_accepting_soon();
   void admit(lib::UniqueFd fd);
   void read(int fd);
@@ -76,6 +79,7 @@ class Sessions {
   void arm();
 
   EventLoop& loop_;
+  Closer& closer_;
   SessionHooks hooks_;
   Listener* listener_ = nullptr;
   std::uint32_t pending_limit_ = 64;

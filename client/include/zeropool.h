@@ -50,22 +50,24 @@ enum {
   ZP_DRAINING = 28 /* zp_open: the pool is taken out of service (zeropoolctl drain); try later */
 };
 
+/* An opened pool. Any thread may use it. */
 typedef struct zp_pool zp_pool;
 
 /* A held buffer; empty when data is NULL. Only data and size are for reading, the rest is the library's. */
 typedef struct zp_buffer {
-  void* data;
-  zp_pool* pool;
-  uint64_t word;
-  uint32_t slot;
+  void* data;    /* the first byte; NULL: empty */
+  zp_pool* pool; /* the library's */
+  uint64_t word; /* the library's */
+  uint32_t slot; /* the library's */
   uint32_t size; /* bytes asked for; zp_capacity() tells what there is */
 } zp_buffer;
 
 /* Names a buffer on its way to another process. Plain bytes: send them by any means. */
 typedef struct zp_handle {
-  uint64_t word[2];
+  uint64_t word[2]; /* opaque; the same in every process of the machine */
 } zp_handle;
 
+/* How to attach; NULL in zp_open() is all defaults. */
 typedef struct zp_open_options {
   size_t struct_bytes;     /* sizeof(zp_open_options) */
   const char* socket;      /* NULL: $ZEROPOOL_SOCKET, else the user's, else the system's */
@@ -86,20 +88,21 @@ enum {
   ZP_OPEN_DIRECT_IO = 1
 };
 
+/* Counters of one process in one pool. */
 typedef struct zp_stats_data {
-  uint64_t gets;        /* tls_hits + shared_hits + allocations + failures */
-  uint64_t tls_hits;    /* served by the calling thread's own magazines */
-  uint64_t shared_hits; /* served by a magazine claimed from the ring */
-  uint64_t allocations; /* served by zeropoold */
-  uint64_t failures;
-  uint64_t puts;
-  uint64_t contention_events;
-  uint64_t ring_claims;
-  uint64_t remote_gets;
-  uint64_t released; /* hand-offs begun, buffers shared */
-  uint64_t adopted;  /* hand-offs ended, shared buffers taken back by their last holder */
-  uint64_t double_puts;
-  uint64_t stale_handles;
+  uint64_t gets;               /* tls_hits + shared_hits + allocations + failures */
+  uint64_t tls_hits;           /* served by the calling thread's own magazines */
+  uint64_t shared_hits;        /* served by a magazine claimed from the ring */
+  uint64_t allocations;        /* served by zeropoold */
+  uint64_t failures;           /* gets that ended without a buffer */
+  uint64_t puts;               /* buffers given back */
+  uint64_t contention_events;  /* a magazine that another thread was faster to claim */
+  uint64_t ring_claims;        /* magazines claimed from rings */
+  uint64_t remote_gets;        /* buffers of another node than the thread's */
+  uint64_t released;           /* hand-offs begun, buffers shared */
+  uint64_t adopted;            /* hand-offs ended, shared buffers taken back by their last holder */
+  uint64_t double_puts;        /* refused: put twice, or not held */
+  uint64_t stale_handles;      /* refused: adopted already, expired, or never a handle */
   uint64_t writes_after_put;   /* seen at the next get, with ZEROPOOL_DEBUG=poison */
   uint64_t writes_beyond_size; /* seen at put or release, with ZEROPOOL_DEBUG=guard */
 } zp_stats_data;
@@ -129,6 +132,7 @@ int zp_get_batch(zp_pool* pool, const size_t* bytes, size_t count, zp_buffer* bu
 /* Up to `count` buffers of one size; returns how many. Waits only while it has none; fewer than count and none
  * at all leave the reason in zp_last_error_code(). */
 size_t zp_get_many(zp_pool* pool, size_t bytes, size_t count, zp_buffer* buffers);
+/* Gives back and empties all of them; faster than one by one. Empty ones are fine. */
 void zp_put_batch(zp_buffer* buffers, size_t count);
 
 /*
@@ -141,7 +145,7 @@ typedef struct zp_async_get {
   /* Called once, by a zp_poll(): ZP_OK and the buffers, or why not (zp_last_error() has the sentence meanwhile). The
    * memory of the op is the caller's again, and no lock is held. */
   void (*done)(void* context, int code, zp_buffer* buffers);
-  void* context;
+  void* context;     /* the caller's, for `done` */
   uint64_t word[20]; /* the library's */
 } zp_async_get;
 /* A buffer at once (ZP_OK), or ZP_PENDING: then `done` is called when zeropoold has granted it, refused it, or timeout_ns
@@ -188,19 +192,21 @@ int zp_adopt_as(zp_pool* pool, zp_handle handle, const zp_type* type, zp_buffer*
 /* A hold of a shared buffer: read-only, held by several processes at once; the last to put it gives the buffer back.
  * Empty when data is NULL. Only data and size are for reading, the rest is the library's. */
 typedef struct zp_shared {
-  const void* data;
-  zp_pool* pool;
-  uint64_t word;
-  uint32_t slot;
-  uint32_t size;
-  uint32_t cell;
-  uint32_t hold;
+  const void* data; /* the first byte; NULL: empty */
+  zp_pool* pool;    /* the library's */
+  uint64_t word;    /* the library's */
+  uint32_t slot;    /* the library's */
+  uint32_t size;    /* bytes */
+  uint32_t cell;    /* the library's */
+  uint32_t hold;    /* the library's */
 } zp_shared;
 /* Makes a held buffer a shared one, with one hold; the buffer is empty afterwards. On failure it is unchanged. */
 int zp_share(zp_buffer* buffer, zp_shared* shared);
 /* A handle that is good for so many zp_adopt_shared(), by whatever processes. All handles of one shared buffer are
  * alike: what counts is how many adoptions they are good for together. */
 int zp_share_handle(const zp_shared* shared, uint32_t adoptions, zp_handle* handle);
+/* A hold of this process, by a handle. ZP_STALE_HANDLE: its adoptions are used up, or it expired. ZP_TOO_MANY_HOLDERS: the
+ * handle stays good. */
 int zp_adopt_shared(zp_pool* pool, zp_handle handle, zp_shared* shared);
 /* Another hold of this process. */
 int zp_shared_copy(const zp_shared* shared, zp_shared* copy);
@@ -212,8 +218,8 @@ int zp_shared_put(zp_shared* shared);
 
 /* A pin; empty when pool is NULL. The rest is the library's. */
 typedef struct zp_pin_token {
-  zp_pool* pool;
-  uint64_t word;
+  zp_pool* pool; /* NULL: empty */
+  uint64_t word; /* the library's */
 } zp_pin_token;
 /* Keeps the pages of a held buffer where they are until zp_unpin() or the end of this process, whoever gets the buffer
  * meanwhile: zeropoold neither releases nor replaces them. For I/O that is told addresses in advance. */
@@ -224,6 +230,7 @@ void zp_unpin(zp_pin_token* token);
 /* Another size within the capacity. On failure nothing is changed. What lies beyond the size is not to be touched:
  * AddressSanitizer, Valgrind and ZEROPOOL_DEBUG=guard take the largest size that a buffer has had for its end. */
 int zp_resize(zp_buffer* buffer, size_t bytes);
+/* Bytes that there are, at least its size: its class. 0: empty. */
 size_t zp_capacity(const zp_buffer* buffer);
 uint32_t zp_node(const zp_buffer* buffer); /* NUMA node of its memory */
 /* 1: this process has the buffer by fork only. It is the parent's; its memory is not mapped here. */
@@ -231,7 +238,9 @@ int zp_inherited(const zp_buffer* buffer);
 /* 1: the address lies in the pool's memory, as this process has it mapped, or as the process did that it was forked
  * from (then it is not to be touched; zp_put_ptr() of it does nothing). */
 int zp_owns(zp_pool* pool, const void* data);
+/* This client's number, for zp_release(); 0: it cannot be attached. */
 uint32_t zp_client_id(zp_pool* pool);
+/* As it was opened; of NULL or "": the name of the one that the daemon has. Valid until zp_close(). */
 const char* zp_pool_name(const zp_pool* pool);
 /* What this process did in this pool. */
 int zp_stats(zp_pool* pool, zp_stats_data* stats);
@@ -240,6 +249,7 @@ int zp_stats(zp_pool* pool, zp_stats_data* stats);
 const char* zp_strerror(int code);
 /* The calling thread's last failure; valid until its next one. */
 const char* zp_last_error(void);
+/* Its code; ZP_OK before the first. */
 int zp_last_error_code(void);
 
 #pragma GCC visibility pop

@@ -29,7 +29,9 @@ bool Access::enter(Attachment& attachment) noexcept {
     cache_ = client_cache_of(hot);
   } else {
     overflow_lock_.emplace(attachment.guard->lock);
-    if (thread != nullptr) cache_ = make_cache(attachment, thread, code_);
+    if (thread != nullptr && may_take_record(attachment)) {
+      cache_ = make_cache(attachment, thread, code_);
+    }
     if (cache_ != nullptr) {
       overflow_lock_.reset();
     } else {

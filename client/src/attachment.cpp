@@ -109,6 +109,7 @@ void drop_inherited(Attachment& attachment) noexcept {
   attachment.caches.clear();
   attachment.overflow = nullptr;
   attachment.exited = CounterSums{};
+  attachment.record_pause = RecordPause{};
   attachment.async_memory = lib::Mapping();
   attachment.async_holds.store(0, std::memory_order_relaxed);
   attachment.share_holds.store(0, std::memory_order_relaxed);
@@ -205,6 +206,7 @@ void detach_locked(Attachment& attachment) noexcept {
   attachment.caches.clear();
   attachment.overflow = nullptr;
   attachment.exited = CounterSums{};
+  attachment.record_pause = RecordPause{};
   attachment.async_memory = lib::Mapping();
   attachment.rings.clear();
   attachment.watch.open_all();

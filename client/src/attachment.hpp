@@ -26,6 +26,7 @@
 #include "connection.hpp"
 #include "descriptors.hpp"
 #include "hold_sampling.hpp"
+#include "record_pause.hpp"
 #include "slot_watch.hpp"
 #include "thread_state.hpp"
 #include "wiped_lock.hpp"
@@ -108,6 +109,7 @@ struct Attachment : zeropool::v1::detail::PoolState {
   std::vector<ClientCache*> caches;  // of all threads
   ClientCache* overflow = nullptr;   // for threads that have none; used under the lock
   CounterSums exited;                // what threads that are gone did
+  RecordPause record_pause;          // until a thread asks for a record of its own again
 
   lib::ControlHeader& header() const noexcept { return view.header(); }
   bool attached() const noexcept { return guard->client_id.load(std::memory_order_acquire) != 0; }

@@ -102,27 +102,30 @@ std::size_t get_up_to(Attachment& attachment, std::size_t bytes, std::size_t cou
   }
   const std::uint32_t cls = attachment.lookup.class_of(bytes);
   if (count == 0) return 0;
+  std::size_t taken = 0;
   {
     Access access(attachment, Patience::kNone);
     if (access.code() != 0 && !access.lacks_record()) return 0;
-    const std::size_t taken =
-        access.code() != 0 ? 0 : take_run(attachment, access, cls, bytes, count, buffers);
-    if (taken > 0) {
-      hand_out_all(attachment, buffers, taken);
-      if (taken < count) would_wait(attachment);
-      return taken;
-    }
+    if (access.code() == 0) taken = take_run(attachment, access, cls, bytes, count, buffers);
+  }
+  if (taken > 0) {
+    hand_out_all(attachment, buffers, taken);
+    if (taken < count) would_wait(attachment);
+    return taken;
   }
   // None at all: wait for one, then take what has come with it.
   Taken first;
   if (get_one(attachment, bytes, detail::kWaitAsPool, kAnyNode, first) != 0) return 0;
   buffers[0] = make_buffer(attachment, first.ring, first.slot, first.mark, bytes);
-  Access access(attachment);
-  std::size_t taken = 1;
-  if (access.code() == 0) taken += take_run(attachment, access, cls, bytes, count - 1, buffers + 1);
+  taken = 1;
+  int code = 0;
+  {
+    Access access(attachment);
+    code = access.code();
+    if (code == 0) taken += take_run(attachment, access, cls, bytes, count - 1, buffers + 1);
+  }
   hand_out_all(attachment, buffers, taken);
-  if (access.code() != 0) return taken;
-  if (taken < count) would_wait(attachment);
+  if (code == 0 && taken < count) would_wait(attachment);
   return taken;
 }
 
@@ -213,13 +216,17 @@ int get_batch(Attachment& attachment, const std::size_t* bytes, std::size_t coun
     Order order(attachment);
     const bool only = attachment.placement == lib::Placement::kLocalOnly;
     code = order.place(wants, arena, only ? lib::kOrderOneNode : 0, deadline);
-    Access access(attachment);
-    if (access.code() != 0) return access.code();
-    if (code != 0) {
-      count_failure(access, missing_ring, static_cast<ErrorCode>(code));
-      return code;
+    bool filled = false;
+    {
+      Access access(attachment);
+      if (access.code() != 0) return access.code();
+      if (code != 0) {
+        count_failure(access, missing_ring, static_cast<ErrorCode>(code));
+        return code;
+      }
+      filled = accept_batch(attachment, access, order, wants, arena, batch);
     }
-    if (accept_batch(attachment, access, order, wants, arena, batch)) {
+    if (filled) {
       hand_out_all(attachment, buffers, count);
       return 0;
     }

@@ -5,8 +5,6 @@
 #include <cstring>
 #include <new>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "attachment.hpp"
 #include "cache_ops.hpp"
@@ -151,8 +149,6 @@ ClientCache* make_cache(Attachment& attachment, OwnThread* thread, int& code) no
   // Before `steal`: a daemon that asks looks at it behind that (cache_steal.hpp).
   cache->hot.record->barriers.store(attachment.barriers ? 1 : 0, std::memory_order_relaxed);
   cache->hot.record->steal.store(lib::kStealNone, std::memory_order_release);
-  cache->hot.record->tid.store(static_cast<std::uint32_t>(::syscall(SYS_gettid)),
-                               std::memory_order_relaxed);
   cache->taken_over =
       read_counters(*cache->hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
   set_up_rings(attachment, *cache);
@@ -183,6 +179,7 @@ void end_cache(ClientCache& cache) noexcept {
   std::erase(attachment.caches, &cache);
   std::uint64_t me = cache.me.word;
   cache.hot.record->owner.compare_exchange_strong(me, 0, std::memory_order_release);  // COMMIT
+  attachment.record_pause.end();
   ::munmap(&cache, cache.bytes);
 }
 

@@ -63,9 +63,14 @@ void HoldSampling::sample(Attachment& attachment, ClientCache& cache,
                           const zp_buffer& buffer) const noexcept {
   if (--cache.gets_to_sample != 0) return;
   cache.gets_to_sample = cache.chance.gap(mean_);
-  const lib::ControlHeader& header = attachment.header();
-  // The daemon publishes a block for each record, once somebody wants samples: soon, or never where the budget is spent.
-  if (cache.record_number >= header.samples_published.load(std::memory_order_acquire)) return;
+  lib::ControlHeader& header = attachment.header();
+  // The daemon publishes a block for each record, once somebody wants samples: soon, or never where the budget is spent. It
+  // may have been killed with what begin() told it: the next one is told again, and sees it at a look of its own.
+  if (cache.record_number >= header.samples_published.load(std::memory_order_acquire)) {
+    if (header.samples_wanted.load(std::memory_order_relaxed) == 0)
+      header.samples_wanted.store(1, std::memory_order_relaxed);
+    return;
+  }
   if (!cache.chance.passes()) return;
   lib::SampledGet get;
   get.mark = lib::Mark::make(detail::generation_of(buffer.word), lib::SlotState::kHeld,

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <string>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "last_error.hpp"
 #include "order.hpp"
@@ -46,14 +48,27 @@ void ask_for_more(Attachment& attachment, std::uint32_t published) noexcept {
   ring_if_asleep(attachment);
 }
 
-// The first free one, by the CAS of its owner word.
-std::uint32_t take(Attachment& attachment, std::uint32_t published, lib::OwnerWord& me) noexcept {
+// Whether more than `most` of the published ones are threads' own. (T2)
+bool more_than(Attachment& attachment, std::uint32_t published, std::uint32_t most) noexcept {
+  std::uint32_t used = 0;
+  for (std::uint32_t n = 0; n < published && used <= most; ++n) {
+    if (is_free(attachment, n)) continue;
+    // Stale is fine: who takes one writes it before its fence.
+    if (attachment.view.thread(n).tid.load(std::memory_order_relaxed) != 0) ++used;
+  }
+  return used > most;
+}
+
+// The first free one, by the CAS of its owner word. `tid`: 0 for a shared cache.
+std::uint32_t take(Attachment& attachment, std::uint32_t published, std::uint32_t tid,
+                   lib::OwnerWord& me) noexcept {
   for (std::uint32_t n = 0; n < published; ++n) {
     if (!is_free(attachment, n)) continue;
     std::uint64_t expected = 0;
     me = lib::OwnerWord::thread(attachment.client_id, attachment.epoch, n);
     if (attachment.view.thread(n).owner.compare_exchange_strong(
-            expected, me.word, std::memory_order_acq_rel)) {                // COMMIT
+            expected, me.word, std::memory_order_acq_rel)) {  // COMMIT
+      attachment.view.thread(n).tid.store(tid, std::memory_order_relaxed);
       if (n + 1 + n / 8 >= published) ask_for_more(attachment, published);  // before they are spent
       return n;
     }
@@ -62,14 +77,13 @@ std::uint32_t take(Attachment& attachment, std::uint32_t published, lib::OwnerWo
   return lib::kNone;
 }
 
-}  // namespace
-
-std::uint32_t take_thread_record(Attachment& attachment, lib::OwnerWord& me) noexcept {
+std::uint32_t take_for_thread(Attachment& attachment, lib::OwnerWord& me) noexcept {
   // T2: whether more are in use than threads may have, when `more` are taken as well.
   const auto too_many = [&](std::uint32_t more) {
     const std::uint32_t published = published_records(attachment);
     const std::uint32_t most = records_of_threads(attachment);
-    return published > most && !has_free(attachment, published, published - most + more);
+    return published > most && !has_free(attachment, published, published - most + more) &&
+           more_than(attachment, published, most - more);
   };
   if (too_many(1)) return lib::kNone;
   const std::uint32_t published = published_records(attachment);
@@ -77,7 +91,8 @@ std::uint32_t take_thread_record(Attachment& attachment, lib::OwnerWord& me) noe
     ask_for_more(attachment, published);
     return lib::kNone;
   }
-  const std::uint32_t number = take(attachment, published, me);
+  const std::uint32_t number =
+      take(attachment, published, static_cast<std::uint32_t>(::syscall(SYS_gettid)), me);
   if (number == lib::kNone) return number;
   // Of those who take the last ones at once, the last to pass its fence sees all the others' records.
   std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -87,8 +102,24 @@ std::uint32_t take_thread_record(Attachment& attachment, lib::OwnerWord& me) noe
   return lib::kNone;
 }
 
+}  // namespace
+
+bool may_take_record(Attachment& attachment) noexcept {
+  return attachment.overflow == nullptr ||
+         attachment.record_pause.over(published_records(attachment), monotonic_ns());  // T5
+}
+
+std::uint32_t take_thread_record(Attachment& attachment, lib::OwnerWord& me) noexcept {
+  const std::uint32_t number = take_for_thread(attachment, me);
+  if (number == lib::kNone) {
+    attachment.record_pause.refused(published_records(attachment), monotonic_ns());
+  } else {
+    attachment.record_pause.end();
+  }
+  return number;
+}
 std::uint32_t take_shared_record(Attachment& attachment, lib::OwnerWord& me) noexcept {
-  return take(attachment, published_records(attachment), me);
+  return take(attachment, published_records(attachment), 0, me);
 }
 
 int no_record(Attachment& attachment) noexcept {

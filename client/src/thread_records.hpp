@@ -5,10 +5,14 @@
 // Invariants:
 //   T1  A record is its taker's from the CAS of its owner word to the store that frees it.
 //   T2  The caches of threads have at most limits.threads records; as many as there may be clients are left for the
-//       caches that further threads of a process share. Who finds that they took one too many frees it unused.
+//       caches that further threads of a process share. Who finds that they took one too many frees it unused. Whose one
+//       is, its `tid` says: 0 of a shared cache. A thread writes its own before it counts; until then others may count it
+//       as shared, but it does not keep what is one too many. So shared caches cost threads nothing.
 //   T3  A thread leaves the last free record to the cache that its process shares, while there is none.
 //   T4  Nobody waits for a record with a lock held, nor longer than allowed; who waits asks again and again, as a daemon
 //       may be followed by the next one.
+//   T5  A process that has its shared cache, and was refused a record, does not look again before its pause is over
+//       (record_pause.hpp): its further threads neither look at all records nor ring at each operation.
 // Crash safety: a record that its taker was killed with is freed by the reclaim, by its owner word. Whoever waits owns nothing.
 
 #include <cstdint>
@@ -18,6 +22,10 @@
 #include "attachment.hpp"
 
 namespace zeropool::client {
+
+// Whether a thread is to look for a record of its own, though its process was refused one a moment ago. Caller holds the
+// attachment's lock.
+bool may_take_record(Attachment& attachment) noexcept;
 
 // A free record, now `me`'s; lib::kNone: there is none now, and zeropoold was asked for more where there can be more.
 // Caller holds the attachment's lock.

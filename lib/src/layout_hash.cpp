@@ -35,7 +35,7 @@ static_assert(sizeof(SharedClientRecord) == 128);
 static_assert(sizeof(ShareCell<std::atomic>) == 256);
 static_assert(offsetof(SharedShareCell, holders) == 32);
 static_assert(sizeof(PinCell<std::atomic>) == 64);
-static_assert(sizeof(SharedSampleBlock) == kBlockSamples * 256);
+static_assert(sizeof(SharedSampleBlock) == std::size_t{kBlockSamples} * 256);
 static_assert(offsetof(HoldSample<std::atomic>, tag) == 16);
 static_assert(offsetof(HoldSample<std::atomic>, frames) == 32);
 static_assert(offsetof(ControlHeader, class_count) == 88);

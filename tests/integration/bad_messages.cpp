@@ -277,10 +277,16 @@ TEST_CASE("libraries of other versions are told so") {
   CHECK(refused.sentence.find("same version") != std::string::npos);
 
   request = good_request();
+  request.layout_version = lib::kLayoutVersion - 1;
+  refused = exchange(daemon, &request, sizeof(request));
+  CHECK(refused.code == ErrorCode::version_mismatch);
+  CHECK(refused.sentence.find("layout version 0") != std::string::npos);
+
+  request = good_request();
   request.layout_hash ^= 1;
   refused = exchange(daemon, &request, sizeof(request));
   CHECK(refused.code == ErrorCode::version_mismatch);
-  CHECK(daemon.metric("zeropool_rejections_total", {"reason=\"version_mismatch\""}) == 4);
+  CHECK(daemon.metric("zeropool_rejections_total", {"reason=\"version_mismatch\""}) == 5);
   CHECK(daemon.clients() == 0);
   CHECK(serves(daemon));
 }

@@ -12,6 +12,7 @@
 
 #include "support/child_process.hpp"
 #include "support/daemon_process.hpp"
+#include "support/segment_view.hpp"
 
 using namespace std::chrono_literals;
 using namespace zeropool::testing;
@@ -152,6 +153,36 @@ TEST_CASE("--wait ends when the last client has gone and every buffer is home") 
   const nlohmann::json document = daemon.ctl_json({"drain", "frames"});
   CHECK(document["drained"] == true);
   CHECK(document["pools"][0]["in_transit_bytes"] == 0);
+}
+
+// A kill between an operation's commit and its count (hot_path.hpp), as if there had been many of both kinds.
+TEST_CASE(
+    "a pool is drained when its marks say so, whatever killed clients did not come to count") {
+  DaemonProcess daemon(kConfig);
+  for (const bool puts : {true, false}) {
+    CAPTURE(puts);
+    ChildProcess client([&](Link& parent) {
+      auto pool = daemon.open("frames");
+      expect(static_cast<bool>(pool), "cannot open the pool");
+      expect(static_cast<bool>(pool->get(65536)), "no buffer");
+      const SegmentView segment;
+      zeropool::lib::SharedRingRecord& record =
+          zeropool::lib::ControlView::rings_of(segment.control().thread(0))[0];
+      (puts ? record.puts : record.tls_hits) += 5;
+      record.adopted += puts ? 3 : 0;
+      record.released += puts ? 0 : 3;
+      const Handle handle = pool->get(65536).release();  // in transit, for a second
+      expect(handle != Handle{}, "not released");
+      parent.send(1);
+      parent.receive<int>();
+    });
+    REQUIRE(client.link().receive<int>() == 1);
+    client.kill();
+    CHECK(daemon.ctl({"drain", "--wait", "1ms", "frames"}).exit_code == 1);  // the hand-off
+    const CommandResult waited = daemon.ctl({"drain", "--wait", "55s", "frames"});
+    CHECK_MESSAGE(waited.exit_code == 0, waited.err);
+    REQUIRE(daemon.ctl({"drain", "--stop", "frames"}).exit_code == 0);
+  }
 }
 
 TEST_CASE("who waits for a drain that somebody else ends is told so") {

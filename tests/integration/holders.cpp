@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <random>
+#include <signal.h>
 #include <string>
 #include <vector>
 
@@ -188,6 +189,22 @@ TEST_CASE("sampled gets name the function that leaks, and outlive the daemon") {
   CHECK(leaked_by_stacks(holders(daemon), leaker.pid()) == 5);
   leaker.kill();
   CHECK(eventually([&] { return holders(daemon)["stacks"].empty(); }, 60s));
+}
+
+TEST_CASE("a wish for samples that its daemon was killed with is heard by the next one") {
+  DaemonProcess daemon(kConfig);
+  zeropool::OpenOptions options = daemon.options();
+  options.sample_gets = 1;
+  Pool pool = Pool::open("frames", options).value();
+  const SegmentView segment;
+  lib::ControlHeader& header = segment.control().header();
+  daemon.send(SIGSTOP);
+  CHECK(pool.get(4096));                          // makes the thread's cache, and asks
+  CHECK(header.samples_wanted.exchange(0) == 1);  // as the daemon does, which then is killed
+  REQUIRE(header.samples_published.load() == 0);
+  daemon.kill9();
+  daemon.start_again();
+  CHECK(eventually([&] { return pool.get(4096) && header.samples_published.load() > 0; }, 60s));
 }
 
 TEST_CASE(

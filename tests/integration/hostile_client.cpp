@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <grp.h>
+#include <netinet/in.h>
 #include <string>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -52,16 +53,20 @@ struct Attached {
   std::vector<lib::UniqueFd> fds;
 };
 
-Attached attach(const DaemonProcess& daemon, const char* pool) {
+lib::UniqueFd connect_to(const DaemonProcess& daemon) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   const std::string path = daemon.socket();
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  Attached attached;
-  attached.connection.reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  expect(::connect(attached.connection.get(), reinterpret_cast<sockaddr*>(&address),
-                   sizeof(address)) == 0,
+  lib::UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  expect(::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0,
          "not connected");
+  return fd;
+}
+
+Attached attach(const DaemonProcess& daemon, const char* pool) {
+  Attached attached;
+  attached.connection = connect_to(daemon);
   auto request = lib::make_message<lib::AttachRequest>(lib::MessageType::kAttach);
   request.layout_hash = lib::layout_hash();
   lib::set_text(request.pool_name, pool);
@@ -96,6 +101,57 @@ bool others_are_served(const DaemonProcess& daemon) {
 void make_blocking(int fd) {
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags >= 0) ::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+}
+
+// TCP connections to itself whose last close lingers: what was written is not read, as long as this lives.
+class Lingering {
+ public:
+  static constexpr int kSeconds = 600;
+
+  Lingering() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const int small = 4096;  // inherited by what is accepted
+    ::setsockopt(listener_.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    address_.sin_family = AF_INET;
+    address_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t bytes = sizeof(address_);
+    expect(::bind(listener_.get(), name(), bytes) == 0 && ::listen(listener_.get(), 16) == 0 &&
+               ::getsockname(listener_.get(), name(), &bytes) == 0,
+           "no listener");
+  }
+  lib::UniqueFd make() {
+    lib::UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int small = 4096;
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+    expect(::connect(fd.get(), name(), sizeof(address_)) == 0, "not connected by TCP");
+    unread_.emplace_back(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    expect(static_cast<bool>(unread_.back()), "not accepted");
+    const std::vector<char> bytes(4096);
+    while (::send(fd.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
+    }
+    const linger wait{1, kSeconds};
+    expect(::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &wait, sizeof(wait)) == 0, "no linger");
+    return fd;
+  }
+
+ private:
+  sockaddr* name() { return reinterpret_cast<sockaddr*>(&address_); }
+  lib::UniqueFd listener_;
+  sockaddr_in address_{};
+  std::vector<lib::UniqueFd> unread_;
+};
+
+// Nobody but the message has the descriptor then. A kernel that refuses to send it is as good.
+void send_lingering(int socket, const void* message, std::size_t bytes, Lingering& source) {
+  lib::UniqueFd fd = source.make();
+  const int number = fd.get();
+  if (lib::send_message(socket, message, bytes, &number, 1)) {
+    // The daemon may have closed its own already: then this close is the last, and it is this thread that lingers.
+    std::thread([last = fd.release()] { ::close(last); }).detach();
+    return;
+  }
+  expect(errno == EPERM || errno == EPIPE || errno == ECONNRESET, "not sent");
+  const linger none{0, 0};
+  ::setsockopt(number, SOL_SOCKET, SO_LINGER, &none, sizeof(none));  // else it is us who wait
 }
 
 bool is_eventfd(int fd) {
@@ -182,6 +238,14 @@ pools:
   CHECK(daemon.alive());
 }
 
+TEST_CASE("a client's wake socket carries nothing to the daemon") {
+  DaemonProcess daemon(kConfig);
+  const Attached attached = attach(daemon, "theirs");
+  const char byte = 1;
+  CHECK(::send(attached.fds[2].get(), &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == -1);
+  CHECK(errno == EPIPE);
+}
+
 TEST_CASE(
     "segments can be neither cut, grown nor sealed, and punched ones harm their own pool only") {
   DaemonProcess daemon(kConfig);
@@ -210,6 +274,89 @@ TEST_CASE(
   hostile.kill();
   CHECK(eventually([&] { return daemon.clients() == 0; }));
   CHECK(others_are_served(daemon));
+  const End end = daemon.stop();
+  CHECK_MESSAGE(end.well(), describe(end));
+}
+
+TEST_CASE("descriptors whose close lingers, in whatever message, read or unread, stop nobody") {
+  DaemonProcess daemon(kConfig);
+  ChildProcess hostile([&](Link& parent) {
+    Lingering source;
+    std::vector<Attached> attached;
+    auto request = lib::make_message<lib::AttachRequest>(lib::MessageType::kAttach);
+    request.layout_hash = lib::layout_hash();
+    lib::set_text(request.pool_name, "theirs");
+    auto question = lib::make_message<lib::AdminRequest>(lib::MessageType::kAdmin);
+    lib::set_text(question.command, "status");
+    for (int i = 0; i < 200; ++i) {
+      if (i < 5) {
+        attached.push_back(attach(daemon, "theirs"));
+        send_lingering(attached.back().connection.get(), "rubbish", 7, source);
+        continue;
+      }
+      const lib::UniqueFd fd = connect_to(daemon);
+      switch (i % 5) {
+        case 0:  // refused, and heard to the end
+          send_lingering(fd.get(), "rubbish", 7, source);
+          lib::receive_message(fd.get(), 10000);
+          break;
+        case 1:  // in place of a pidfd
+          send_lingering(fd.get(), &request, sizeof(request), source);
+          break;
+        case 2:  // behind one that is refused, so never read
+          expect(lib::send_message(fd.get(), "rubbish", 7), "not sent");
+          send_lingering(fd.get(), "rubbish", 7, source);
+          break;
+        case 3:  // with, and behind, what is answered
+          send_lingering(fd.get(), &question, sizeof(question), source);
+          send_lingering(fd.get(), &question, sizeof(question), source);
+          break;
+        case 4:  // behind an empty one, which reads like an end
+          expect(::send(fd.get(), nullptr, 0, MSG_NOSIGNAL) == 0, "not sent");
+          send_lingering(fd.get(), "rubbish", 7, source);
+          break;
+      }
+    }
+    parent.signal();
+    parent.await(std::chrono::seconds(Lingering::kSeconds));
+  });
+  hostile.link().await(120s);
+  const auto begun = std::chrono::steady_clock::now();
+  CHECK(others_are_served(daemon));
+  CHECK(daemon.scrape().find("zeropool_build_info") != std::string::npos);
+  const End end = daemon.stop();
+  CHECK_MESSAGE(end.well(), describe(end));
+  CHECK(std::chrono::steady_clock::now() - begun < std::chrono::seconds(Lingering::kSeconds / 4));
+}
+
+TEST_CASE("more lingering descriptors than may wait keep new ones out, and nobody who is in") {
+  DaemonProcess daemon(kConfig);
+  auto ours = daemon.open("ours");
+  REQUIRE_MESSAGE(ours, ours.error().sentence);
+  ChildProcess hostile([&](Link& parent) {
+    Lingering source;
+    for (int i = 0; i < 320; ++i) {
+      const lib::UniqueFd fd = connect_to(daemon);
+      send_lingering(fd.get(), "rubbish", 7, source);
+    }
+    parent.signal();
+    parent.await(std::chrono::seconds(Lingering::kSeconds));
+  });
+  hostile.link().await(120s);
+  CHECK(eventually(
+      [&] { return daemon.metric("zeropool_rejections_total", {"reason=\"system\""}) > 0; }, 60s));
+  CHECK(eventually([&] {
+    return daemon.log().find("cannot accept a client: descriptors") != std::string::npos;
+  }));
+  std::vector<Buffer> held;
+  for (int i = 0; i < 200; ++i) {
+    held.push_back(ours->get(64 * 1024, 60s));
+    REQUIRE_MESSAGE(held.back(), held.back().error().sentence);
+  }
+  hostile.kill();  // nobody lingers for a peer that is gone
+  CHECK(eventually([&] { return daemon.ctl({"status"}).exit_code == 0; }, 60s));
+  CHECK(others_are_served(daemon));
+  held.clear();
   const End end = daemon.stop();
   CHECK_MESSAGE(end.well(), describe(end));
 }

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -16,9 +17,11 @@
 
 #include "support/child_process.hpp"
 #include "support/daemon_process.hpp"
+#include "support/segment_view.hpp"
 
 using namespace std::chrono_literals;
 using namespace zeropool::testing;
+namespace lib = zeropool::lib;
 using zeropool::Buffer;
 using zeropool::ErrorCode;
 using zeropool::Pool;
@@ -77,6 +80,17 @@ class Threads {
   std::string refused_;
   std::vector<std::thread> threads_;
 };
+
+// Whether the calling thread has a record of its own.
+bool has_own_record(const SegmentView& segment) {
+  const auto tid = static_cast<std::uint32_t>(::gettid());
+  const std::uint32_t published = segment.control().header().threads_published.load();
+  for (std::uint32_t n = 0; n < published; ++n) {
+    const auto& record = segment.control().thread(n);
+    if (record.owner.load() != 0 && record.tid.load() == tid) return true;
+  }
+  return false;
+}
 
 // A process whose threads all get one; it says so, and stays until it is told to end.
 std::unique_ptr<ChildProcess> process_of(const DaemonProcess& daemon, int threads) {
@@ -170,4 +184,78 @@ TEST_CASE("a process for which no record is there yet waits for zeropoold no lon
     CHECK(later->wait().well());
     CHECK(later->failure() == "");
   }
+}
+
+TEST_CASE(
+    "where records are spent, threads without one ask for more rarely, and take those that come") {
+  DaemonProcess daemon(config("clients: 8, threads: 1000"));
+  Pool pool = daemon.open().value();
+  const SegmentView segment;
+  lib::ControlHeader& header = segment.control().header();
+  REQUIRE(header.threads_published.load() == kFirstRecords);
+  daemon.send(SIGSTOP);
+  Threads threads(pool, kFirstRecords + 1, [](Pool& its) {
+    static_cast<void>(its.try_get(4096));
+    return Buffer();
+  });
+  threads.await_all();
+  // All records are in use, one of them is the shared cache's. Now one thread more:
+  constexpr int kGets = 2000;
+  int asked = 0;
+  std::thread further([&, its = Pool(pool)]() mutable {
+    for (int i = 0; i < kGets; ++i) {
+      static_cast<void>(its.try_get(4096));
+      if (header.threads_wanted.exchange(0) != 0) ++asked;
+    }
+    header.threads_wanted.store(1);
+    daemon.send(SIGCONT);
+    const auto own = [&] {
+      static_cast<void>(its.try_get(4096));
+      return has_own_record(segment);
+    };
+    CHECK(eventually(own, 60s));
+  });
+  further.join();
+  CHECK(asked > 0);
+  CHECK(asked < kGets / 2);
+  threads.join();
+}
+
+TEST_CASE("caches that processes share take nothing from what threads may have") {
+  const DaemonProcess daemon(config("clients: 8, threads: 4"));
+  // The first one has all that threads may have; of the four that follow each has a shared cache only.
+  auto greedy = process_of(daemon, 20);
+  std::vector<std::unique_ptr<ChildProcess>> processes;
+  const auto begin = [](ChildProcess& process) {
+    process.link().await();
+    process.link().signal();
+    process.link().await();
+  };
+  begin(*greedy);
+  for (int i = 0; i < 4; ++i) {
+    processes.push_back(std::make_unique<ChildProcess>([&daemon](Link& parent) {
+      Pool pool = daemon.open().value();
+      parent.signal();
+      parent.await();
+      const Buffer first = pool.get(4096);
+      expect(static_cast<bool>(first), first.error().sentence);
+      parent.signal();
+      parent.await();  // the greedy one has ended
+      const SegmentView segment;
+      const auto own = [&] {
+        static_cast<void>(pool.get(4096));
+        return has_own_record(segment);
+      };
+      expect(eventually(own, 60s), "this thread has no record of its own");
+    }));
+    begin(*processes.back());
+  }
+  greedy->link().signal();
+  CHECK(greedy->wait().well());
+  for (const auto& process : processes) process->link().signal();
+  for (const auto& process : processes) {
+    CHECK(process->wait().well());
+    CHECK(process->failure() == "");
+  }
+  CHECK(becomes_all_free(daemon));
 }

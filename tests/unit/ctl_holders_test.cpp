@@ -80,6 +80,18 @@ TEST_CASE(
   CHECK(render_holders(nlohmann::json::object(), {}) == "nobody holds a buffer\n");
 }
 
+TEST_CASE("what an answer leaves out is said, of rows, stacks and pools") {
+  const nlohmann::json document = nlohmann::json::parse(
+      R"({"pools": [{"pool": "a", "complete": true}, {"pool": "b", "complete": false}],
+          "holders_left_out": {"count": 3, "bytes": 8192},
+          "stacks_left_out": {"count": 1200, "bytes": 4096}})");
+  const std::string text = render_holders(document, {});
+  CHECK(text.find("not read all that there is of pool b") != std::string::npos);
+  CHECK(text.find("pool a") == std::string::npos);
+  CHECK(text.find("3 more rows, of 8.00 KiB in all") != std::string::npos);
+  CHECK(text.find("more stacks, of 4.00 KiB in all") != std::string::npos);
+}
+
 TEST_CASE("names of clients and files are shown without what a terminal obeys") {
   const nlohmann::json document = nlohmann::json::parse(
       R"({"holders": [{"name": "\u001b[2J", "buffers": 1, "exact": true}],

@@ -71,6 +71,22 @@ struct World {
     get.frames[1] = 0x2000;
     lib::write_sample(pool.memory->view().samples(1).cells[cell], get);
   }
+  // A sample of each slot, of a place of its own, through all blocks; the first slots are sampled with the highest weight.
+  void sample_all(std::uint32_t count) const {
+    REQUIRE(count <= slots());
+    REQUIRE(count <= pool.memory->published().samples * lib::kBlockSamples);
+    for (std::uint32_t slot = 0; slot < count; ++slot) {
+      lib::SampledGet get;
+      get.mark = hold(slot);
+      get.got_ns = 1;
+      get.slot = slot;
+      get.weight = slot < 10 ? 50 : 1;
+      get.depth = 1;
+      get.frames[0] = 0x1000 + slot;
+      auto& block = pool.memory->view().samples(slot / lib::kBlockSamples);
+      lib::write_sample(block.cells[slot % lib::kBlockSamples], get);
+    }
+  }
 
   Machine machine{std::uint64_t{64} << 20};
   Pool pool;
@@ -144,6 +160,21 @@ TEST_CASE("where all are watched the count is exact, by client and by age") {
   CHECK(hold_ages(world.pool, {.client = kClient + 1}, now_ns).ages.size() == 1);
 }
 
+// H2
+TEST_CASE("the slots of a big pool are taken up some at a time, and all of them in the end") {
+  World world;
+  world.pool.memory->grow(0, 11'000);
+  world.machine.commits.finish();
+  REQUIRE(world.slots() > 10'000);
+  world.pool.holds->tick(0);
+  CHECK(world.pool.holds->considered(0) == 4096);
+  world.pool.holds->tick(0);
+  CHECK(world.pool.holds->considered(0) == 8192);
+  world.look();
+  CHECK(world.pool.holds->considered(0) == world.slots());
+  CHECK(world.pool.holds->watched(0).size() == world.slots());
+}
+
 TEST_CASE("a tick that is cut off goes on where it was, until all were looked at") {
   World world;
   for (std::uint32_t slot = 0; slot < world.slots(); ++slot) world.hold(slot);
@@ -208,6 +239,93 @@ TEST_CASE(
   CHECK(world.pool.memory->header().samples_published.load() ==
         world.pool.memory->published().samples);
   world.machine.check_books(*world.pool.memory);
+}
+
+TEST_CASE(
+    "where the budget has no room for all blocks of samples, there are some; the rest later") {
+  World world;
+  PoolMemory& memory = *world.pool.memory;
+  Budget& budget = world.machine.budget;
+  const std::uint64_t threads = memory.published().threads;
+  constexpr std::uint64_t kRoom = 10 * sizeof(lib::SharedSampleBlock);
+  REQUIRE(threads * sizeof(lib::SharedSampleBlock) > 2 * kRoom);
+  const std::uint64_t spent = budget.budget() - budget.committed() - kRoom;
+  REQUIRE(budget.charge_overhead(spent));
+  world.want_samples();
+  CHECK(memory.published().samples > 0);
+  CHECK(memory.published().samples <= 10);
+  budget.refund_overhead(spent);
+  world.want_samples();
+  CHECK(memory.published().samples == threads);
+  world.machine.check_books(memory);
+}
+
+TEST_CASE(
+    "of more samples than are kept at a time, those that are stand for all, however many there "
+    "are") {
+  World world;
+  world.want_samples();
+  world.sample_all(1200);
+  const HoldQuery old = {.older_than_ns = 1};
+  HoldBounds bounds;
+  bounds.most_samples = 200;
+  const PoolHolds holds = hold_ages(world.pool, old, monotonic_ns(), bounds);
+  CHECK(holds.complete);
+  REQUIRE(holds.ages.size() == 1);
+  CHECK(holds.ages[0].samples <= 200);
+  CHECK(holds.stacks.size() <= 200);
+  CHECK(holds.stacks.size() > 20);
+  for (const HoldStack& stack : holds.stacks) {
+    CHECK(stack.samples == 1);
+    CHECK(stack.buffers <= holds.ages[0].samples);  // never more than is known to be held
+  }
+  // What is held is known here, by the daemon's own looks: the estimate is near.
+  world.look();
+  const PoolHolds watched = hold_ages(world.pool, old, monotonic_ns(), bounds);
+  REQUIRE_FALSE(watched.stacks.empty());
+  std::uint64_t all = 0;
+  for (const HoldStack& stack : watched.stacks) all += stack.buffers;
+  CHECK(all > (1190 + 500) / 4);
+  CHECK(all < (1190 + 500) * 4);
+}
+
+TEST_CASE("a look that is ended early says so, and calls nothing exact") {
+  World world;
+  world.want_samples();
+  world.sample_all(1200);
+  world.look();
+  int looks = 0;
+  HoldBounds bounds;
+  bounds.spent = [&] { return ++looks > 4; };
+  const PoolHolds some = hold_ages(world.pool, {}, monotonic_ns(), bounds);
+  CHECK_FALSE(some.complete);
+  REQUIRE(some.ages.size() == 1);
+  CHECK_FALSE(some.ages[0].exact);
+  CHECK(some.stacks.size() == std::size_t{4} * lib::kBlockSamples);
+  bounds.spent = [] { return true; };
+  const PoolHolds none = hold_ages(world.pool, {}, monotonic_ns(), bounds);
+  CHECK_FALSE(none.complete);
+  CHECK(none.ages.empty());
+  CHECK(none.stacks.empty());
+}
+
+TEST_CASE("the document has the largest stacks of all pools, and counts those that it leaves out") {
+  World world;
+  World next;
+  for (World* one : {&world, &next}) {
+    one->want_samples();
+    one->sample_all(1100);
+  }
+  const nlohmann::json document = hold_document({&world.pool, &next.pool}, {});
+  CHECK(document["stacks"].size() == 1000);
+  for (std::size_t i = 0; i < 20; ++i) CHECK(document["stacks"][i]["buffers"] == 50);
+  CHECK(document["stacks"][20]["buffers"] == 1);
+  CHECK(document["stacks_left_out"]["count"] == 2 * 1100 - 1000);
+  CHECK(document["stacks_left_out"]["bytes"] == (2 * 1100 - 1000) * 4096);
+  CHECK(document["holders"].size() == 2);
+  CHECK(document["holders"][0]["pid"] == 100 + kClient);
+  CHECK(document["holders_left_out"]["count"] == 0);
+  for (const nlohmann::json& pool : document["pools"]) CHECK(pool["complete"] == true);
 }
 
 TEST_CASE("a question that is none is refused with a sentence") {

@@ -1,8 +1,8 @@
 #pragma once
 // Gets for Boost.Asio (1.80 or newer; the headers are enough): any completion token, executor, allocator and cancellation slot.
 //
-//   zeropool::AsioPool pool(io_context, *zeropool::Pool::open("frames"));
-//   zeropool::Buffer buffer = co_await pool.async_get(64 * 1024, boost::asio::use_awaitable);
+//     zeropool::AsioPool pool(io_context, *zeropool::Pool::open("frames"));
+//     zeropool::Buffer buffer = co_await pool.async_get(64 * 1024, boost::asio::use_awaitable);
 //
 // A hit is posted, as Asio asks for; a miss waits without a thread. The pool's event descriptor is watched while gets wait,
 // and only then: run() returns when nothing is left to do.
@@ -35,20 +35,26 @@ static_assert(BOOST_VERSION >= 108000, "zeropool/asio.hpp needs Boost 1.80 or ne
 namespace zeropool {
 inline namespace v1 {
 
+// A pool whose gets end in an io_context. Keeps the Pool alive; get from any thread.
 class AsioPool {
  public:
+  // Where completions run unless a handler has its own place.
   using executor_type = boost::asio::any_io_executor;
+  // What a get ends with: no error and a Buffer, or an error and an empty one.
   using Signature = void(boost::system::error_code, Buffer);
 
   // Handlers without an executor of their own run on this one.
   AsioPool(const executor_type& executor, Pool pool)
       : watch_(std::make_shared<detail::AsioWatch>(executor, std::move(pool))) {}
+  // Of an io_context or another execution context.
   template <typename Context>
   requires std::is_convertible_v<Context&, boost::asio::execution_context&> AsioPool(
       Context& context, Pool pool)
       : AsioPool(context.get_executor(), std::move(pool)) {}
 
+  // The executor that it was made with.
   executor_type get_executor() const noexcept { return watch_->get_executor(); }
+  // The pool itself, for all other calls.
   Pool& pool() noexcept { return watch_->pool(); }
 
   // At least `bytes`; waits up to the pool's wait.timeout.

@@ -32,6 +32,7 @@ inline namespace v1 {
 class ResumeOn {
  public:
   ResumeOn() noexcept = default;
+  // By reference: it must outlive every get that is given this.
   template <typename Executor>
   requires(!std::is_same_v<std::remove_cv_t<Executor>, ResumeOn> &&
            std::is_invocable_v<Executor&, std::coroutine_handle<>>) ResumeOn(Executor& executor)
@@ -41,6 +42,7 @@ class ResumeOn {
           (*static_cast<Executor*>(called))(handle);
         }) {}
 
+  // Resumes the handle there.
   void operator()(std::coroutine_handle<> handle) const {
     if (call_ == nullptr) {
       handle.resume();
@@ -54,6 +56,7 @@ class ResumeOn {
   void (*call_)(void*, std::coroutine_handle<>) = nullptr;  // null: inline
 };
 
+// How an async get waits, and where its coroutine goes on.
 struct AsyncOptions {
   std::chrono::nanoseconds timeout{-1};  // negative: the pool's wait.timeout
   std::stop_token stop{};                // ends a get that waits with `cancelled`
@@ -125,15 +128,18 @@ class AsyncWait {
 // What async_get() returns: to be awaited at once, and once.
 class [[nodiscard]] AsyncGet {
  public:
+  // True: it was served at once, nothing is suspended.
   [[gnu::always_inline]] bool await_ready() noexcept {
     buffer_ = Pool::get_hit(pool_, bytes_);
     return static_cast<bool>(buffer_);
   }
+  // Places the order. False: it has ended meanwhile, the coroutine goes on.
   bool await_suspend(std::coroutine_handle<> handle) noexcept {
     return wait_.begin(handle, [this](zp_async_get* op, std::int64_t timeout_ns) {
       return zp_get_async(pool_, bytes_, timeout_ns, op, raw());
     });
   }
+  // What was got; empty, with the error, if nothing was.
   [[gnu::always_inline]] Buffer await_resume() noexcept {
     if (!buffer_ && wait_.code() != 0) [[unlikely]]
       return Buffer::failed(static_cast<std::uint64_t>(wait_.code()));
@@ -157,16 +163,19 @@ class [[nodiscard]] AsyncGet {
 // What async_get_batch() returns. The sizes must stay where they are until the coroutine goes on.
 class [[nodiscard]] AsyncGetBatch {
  public:
+  // True: it was served at once, nothing is suspended.
   bool await_ready() noexcept {
     batch_.buffers_.reset(new (std::nothrow) Buffer[sizes_.size() + 1]);
     return batch_.buffers_ == nullptr;
   }
+  // Places the order. False: it has ended meanwhile, the coroutine goes on.
   bool await_suspend(std::coroutine_handle<> handle) noexcept {
     return wait_.begin(handle, [this](zp_async_get* op, std::int64_t timeout_ns) {
       return zp_get_batch_async(pool_, sizes_.data(), sizes_.size(), timeout_ns, op,
                                 reinterpret_cast<zp_buffer*>(batch_.buffers_.get()));
     });
   }
+  // What was got: all, or none and the error.
   Batch await_resume() noexcept {
     if (batch_.buffers_ == nullptr) {
       batch_.error_ = Error{ErrorCode::system, "no memory for the batch itself"};

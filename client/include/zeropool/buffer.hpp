@@ -21,15 +21,18 @@ inline namespace v1 {
 
 class Pool;
 
+// A held slot, or empty. Move-only, 32 bytes.
 class Buffer {
  public:
   Buffer() noexcept = default;
+  // The other one is empty afterwards.
   Buffer(Buffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)),
         pool_(std::exchange(other.pool_, nullptr)),
         word_(std::exchange(other.word_, 0)),
         slot_(std::exchange(other.slot_, 0)),
         size_(std::exchange(other.size_, 0)) {}
+  // Puts what it held before.
   Buffer& operator=(Buffer&& other) noexcept {
     if (this != &other) {
       reset();
@@ -47,13 +50,16 @@ class Buffer {
     if (data_ != nullptr) put(pool_, word_, slot_);
   }
 
+  // False: empty; error() says why, if a get or an adopt made it so.
   explicit operator bool() const noexcept { return data_ != nullptr; }
+  // The first byte; null when empty.
   std::byte* data() const noexcept { return data_; }
   std::size_t size() const noexcept { return size_; }  // bytes asked for
   std::size_t capacity() const noexcept {              // bytes there are: the class
     const zp_buffer raw = view();
     return zp_capacity(&raw);
   }
+  // All bytes asked for.
   std::span<std::byte> span() const noexcept { return {data_, size_}; }
   // The start of the buffer as a T. Null when it is empty or smaller than a T.
   template <typename T>
@@ -110,6 +116,7 @@ class Buffer {
   ErrorCode error_code() const noexcept {
     return data_ != nullptr ? ErrorCode::ok : static_cast<ErrorCode>(word_);
   }
+  // Code and sentence; the sentence is of the calling thread's last failure, where that had this code.
   Error error() const {
     const ErrorCode code = error_code();
     if (code == ErrorCode::ok) return {};
@@ -137,6 +144,7 @@ class Buffer {
     word_ = 0;
     return raw;
   }
+  // Takes over what C calls got.
   static Buffer from_c(const zp_buffer& raw) noexcept {
     return Buffer(static_cast<std::byte*>(raw.data), raw.pool, raw.word, raw.slot, raw.size);
   }

@@ -14,7 +14,9 @@ inline namespace v1 {
 
 using lib::ErrorCode;
 
+// What went wrong. Code ok: nothing.
 struct Error {
+  // For programs.
   ErrorCode code = ErrorCode::ok;
   std::string sentence;  // what failed, which limit, what to do
 
@@ -26,8 +28,11 @@ struct Error {
 template <typename T>
 class Result {
  public:
+  // A success.
   Result(T value) noexcept : ok_(true) { ::new (&storage_.value) T(std::move(value)); }
+  // A failure.
   Result(Error error) noexcept : ok_(false) { ::new (&storage_.error) Error(std::move(error)); }
+  // Takes over the value or the error of the other one.
   Result(Result&& other) noexcept : ok_(other.ok_) {
     if (ok_) {
       ::new (&storage_.value) T(std::move(other.storage_.value));
@@ -35,6 +40,7 @@ class Result {
       ::new (&storage_.error) Error(std::move(other.storage_.error));
     }
   }
+  // Takes over the value or the error of the other one.
   Result& operator=(Result&& other) noexcept {
     if (this != &other) {
       this->~Result();
@@ -52,11 +58,17 @@ class Result {
     }
   }
 
+  // Whether there is a value.
   explicit operator bool() const noexcept { return ok_; }
+  // Whether there is a value.
   bool has_value() const noexcept { return ok_; }
+  // The value; of a failure it ends the program with the sentence.
   T& value() & noexcept { return checked(); }
+  // The value, to be moved from; of a failure it ends the program with the sentence.
   T&& value() && noexcept { return std::move(checked()); }
+  // As value().
   T& operator*() noexcept { return checked(); }
+  // As value().
   T* operator->() noexcept { return &checked(); }
   // The error; an empty one (kOk) of a value.
   Error error() const { return ok_ ? Error{} : storage_.error; }

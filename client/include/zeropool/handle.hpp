@@ -8,7 +8,9 @@
 namespace zeropool {
 inline namespace v1 {
 
+// Names one hand-off. 16 plain bytes, to be sent by any means.
 struct Handle {
+  // As the C calls have it.
   zp_handle raw{};
 
   // False: release() failed, or it was never set.

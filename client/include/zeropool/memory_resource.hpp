@@ -29,9 +29,11 @@ enum class WhenExhausted {
   kUpstream,  // go on with memory that nobody counts
 };
 
+// What a MemoryResource takes from the pool, and what it does when that has none.
 struct MemoryResourceOptions {
   // Smaller requests go upstream. 0: half of the pool's smallest class and a byte, so that no slot of it is mostly waste.
   std::size_t least_bytes = 0;
+  // What to do then.
   WhenExhausted when_exhausted = WhenExhausted::kFail;
   // How long an allocation may wait for a buffer. Negative: the pool's wait.timeout; 0: cache and ring only.
   std::chrono::nanoseconds timeout{-1};
@@ -39,6 +41,7 @@ struct MemoryResourceOptions {
   std::pmr::memory_resource* upstream = nullptr;
 };
 
+// A std::pmr::memory_resource over a pool.
 class MemoryResource final : public std::pmr::memory_resource {
  public:
   // Of an empty Pool: everything comes from upstream.
@@ -53,7 +56,9 @@ class MemoryResource final : public std::pmr::memory_resource {
   MemoryResource& operator=(const MemoryResource&) = delete;
   ~MemoryResource() override = default;
 
+  // The pool that it takes from.
   const Pool& pool() const noexcept { return pool_; }
+  // As it was made, with the defaults filled in.
   const MemoryResourceOptions& options() const noexcept { return options_; }
   // Whether a request like this goes to the pool.
   bool pays(std::size_t bytes, std::size_t alignment = alignof(std::max_align_t)) const noexcept {
@@ -61,6 +66,7 @@ class MemoryResource final : public std::pmr::memory_resource {
   }
 
  protected:
+  // From the pool or from upstream. Throws std::bad_alloc, or what upstream throws.
   void* do_allocate(std::size_t bytes, std::size_t alignment) override {
     const std::size_t request = request_of(bytes, alignment);
     if (request == 0) return options_.upstream->allocate(bytes, alignment);

@@ -35,6 +35,7 @@
 namespace zeropool {
 inline namespace v1 {
 
+// Caps, caches and waiting of an ObjectPool.
 struct ObjectPoolOptions {
   std::size_t max_objects = 0;  // in use and cached together; 0: no cap
   // Of objects and of what they allocate by the pool's memory resource; 0: no cap but the pool's. An object that would
@@ -43,6 +44,7 @@ struct ObjectPoolOptions {
   std::uint32_t thread_cache = 8;  // objects that each thread keeps (of each size), 64 at most
   // How long a get waits at a cap; negative: for ever.
   std::chrono::nanoseconds timeout = std::chrono::seconds(5);
+  // For the objects' memory.
   MemoryResourceOptions memory =
       {};  // what is too small for a slot, and what when the pool is exhausted
 };
@@ -147,8 +149,10 @@ template <typename T>
 class PooledObject {
  public:
   PooledObject() noexcept = default;
+  // The other one is empty afterwards.
   PooledObject(PooledObject&& other) noexcept
       : node_(std::exchange(other.node_, nullptr)), word_(std::exchange(other.word_, 0)) {}
+  // Gives back what it had before.
   PooledObject& operator=(PooledObject&& other) noexcept {
     if (this != &other) {
       reset();
@@ -161,12 +165,16 @@ class PooledObject {
   PooledObject& operator=(const PooledObject&) = delete;
   ~PooledObject() { put(); }
 
+  // False: empty; error() says why, if a get made it so.
   explicit operator bool() const noexcept { return node_ != nullptr; }
+  // The object; null when empty.
   T* get() const noexcept {
     return node_ == nullptr ? nullptr
                             : std::addressof(static_cast<detail::ObjectHolder<T>*>(node_)->value);
   }
+  // The object; not of an empty one.
   T& operator*() const noexcept { return static_cast<detail::ObjectHolder<T>*>(node_)->value; }
+  // The object; not of an empty one.
   T* operator->() const noexcept { return get(); }
 
   // Puts it back now.
@@ -179,6 +187,7 @@ class PooledObject {
   ErrorCode error_code() const noexcept {
     return node_ != nullptr ? ErrorCode::ok : static_cast<ErrorCode>(word_);
   }
+  // Why it is empty: code and sentence.
   Error error() const;
 
  private:
@@ -242,21 +251,25 @@ class ObjectPool {
 
   // Waits at most options.timeout at a cap; the factory may wait for memory beyond that.
   PooledObject<T> get() { return get_within(0, options_.timeout); }
+  // Waits at most so long at a cap; negative: not at all.
   PooledObject<T> get(std::chrono::nanoseconds timeout) { return get_within(0, wait_of(timeout)); }
   // Does not wait for others to put.
   PooledObject<T> try_get() { return get_within(0, std::chrono::nanoseconds(0)); }
   // For a factory that takes a size: an object that was made with at least so many. Sizes are powers of two, and each has
   // its caches.
   PooledObject<T> get(std::size_t bytes) { return get_sized(bytes, options_.timeout); }
+  // The same, and waits at most so long at a cap.
   PooledObject<T> get(std::size_t bytes, std::chrono::nanoseconds timeout) {
     return get_sized(bytes, wait_of(timeout));
   }
+  // The same, and does not wait for others to put.
   PooledObject<T> try_get(std::size_t bytes) {
     return get_sized(bytes, std::chrono::nanoseconds(0));
   }
 
   // Destroys what is cached, in all threads; how many that were.
   std::size_t trim() noexcept { return core().trim(); }
+  // Of all threads. Takes a lock; not for hot paths.
   ObjectPoolStats stats() noexcept { return core().stats(); }
   // What objects are given, for who makes parts of them elsewhere. Valid while the ObjectPool, or an object, is.
   std::pmr::memory_resource* memory() noexcept { return core().memory(); }

@@ -21,11 +21,12 @@
 namespace zeropool {
 inline namespace v1 {
 
+// How to attach. The defaults are right for most programs.
 struct OpenOptions {
-  std::string socket;  // empty: $ZEROPOOL_SOCKET, else the user's, else the system's
+  std::string socket{};  // empty: $ZEROPOOL_SOCKET, else the user's, else the system's
   std::chrono::nanoseconds timeout{0};  // of the attach; 0: 5 s
   int fd = -1;                          // a connected socket, from zp_open_fd()
-  std::string client_name;              // shown to operators; empty: the program's name
+  std::string client_name{};            // shown to operators; empty: the program's name
   // The kernel may write into buffers of this process after its death: io_uring (registered buffers or O_DIRECT), AIO,
   // RDMA, vmsplice. What it holds when it dies gets new pages before anybody else gets it. Put or release a Buffer only
   // when the I/O into it has ended.
@@ -35,6 +36,7 @@ struct OpenOptions {
   std::uint32_t sample_gets = 0;
 };
 
+// How one get differs from others.
 struct GetOptions {
   std::uint32_t node = UINT32_MAX;       // this NUMA node only; UINT32_MAX: the pool's placement
   bool zero = false;                     // all bytes asked for are 0
@@ -45,13 +47,21 @@ struct GetOptions {
 class Batch {
  public:
   Batch() noexcept = default;
+  // Whether there are buffers.
   explicit operator bool() const noexcept { return count_ > 0; }
+  // How many buffers: as many as sizes, or 0.
   std::size_t size() const noexcept { return count_; }
+  // In the order of the sizes.
   Buffer& operator[](std::size_t i) noexcept { return buffers_[i]; }
+  // The first buffer.
   Buffer* begin() noexcept { return buffers_.get(); }
+  // One past the last.
   Buffer* end() noexcept { return buffers_.get() + count_; }
+  // All of them.
   std::span<Buffer> span() noexcept { return {buffers_.get(), count_}; }
+  // Why there are none; ok if there are.
   ErrorCode error_code() const noexcept { return error_.code; }
+  // The same with its sentence.
   const Error& error() const noexcept { return error_; }
 
  private:
@@ -66,6 +76,7 @@ class AsyncGet;
 class AsyncGetBatch;
 struct AsyncOptions;
 
+// A pool, opened. Cheap to copy; all calls from any thread, which needs no registration. Buffers keep it alive.
 class Pool {
  public:
   // "" opens the daemon's only pool.
@@ -85,10 +96,13 @@ class Pool {
   }
 
   Pool() noexcept = default;
+  // The same attachment.
   Pool(const Pool& other) noexcept : pool_(other.pool_) {
     if (pool_ != nullptr) zp_v1_pool_retain(pool_);
   }
+  // The other one is empty afterwards.
   Pool(Pool&& other) noexcept : pool_(std::exchange(other.pool_, nullptr)) {}
+  // Closes what it was before.
   Pool& operator=(Pool other) noexcept {
     std::swap(pool_, other.pool_);
     return *this;
@@ -96,6 +110,7 @@ class Pool {
   ~Pool() {
     if (pool_ != nullptr) zp_close(pool_);
   }
+  // False: empty; nothing but assignment and get (which fails) is for it.
   explicit operator bool() const noexcept { return pool_ != nullptr; }
 
   // At least `bytes`; waits up to the pool's wait.timeout.
@@ -110,6 +125,7 @@ class Pool {
   Buffer get(std::size_t bytes, std::chrono::nanoseconds timeout) noexcept {
     return get_within(bytes, timeout.count() < 0 ? 0 : timeout.count());
   }
+  // On a node, cleared, or with a time of its own.
   Buffer get(std::size_t bytes, const GetOptions& options) noexcept {
     const std::int64_t timeout =
         options.timeout.count() < 0 ? detail::kWaitAsPool : options.timeout.count();
@@ -145,6 +161,7 @@ class Pool {
     }
     return zp_get_many(pool_, bytes, into.size(), reinterpret_cast<zp_buffer*>(into.data()));
   }
+  // Puts all of them, and empties them; faster than one by one. Empty ones are fine.
   void put_batch(std::span<Buffer> buffers) noexcept {
     zp_put_batch(reinterpret_cast<zp_buffer*>(buffers.data()), buffers.size());
   }
@@ -158,8 +175,11 @@ class Pool {
 
   // For coroutines: the same without blocking, `co_await pool.async_get(n)`. Include <zeropool/async.hpp>; docs/async.md.
   AsyncGet async_get(std::size_t bytes) noexcept;
+  // With a time, a stop token, and a place to go on.
   AsyncGet async_get(std::size_t bytes, const AsyncOptions& options) noexcept;
+  // One for each size: all or none. The sizes must live until it has ended.
   AsyncGetBatch async_get_batch(std::span<const std::size_t> sizes) noexcept;
+  // The same with options.
   AsyncGetBatch async_get_batch(std::span<const std::size_t> sizes,
                                 const AsyncOptions& options) noexcept;
   // Resumes up to `max` of those whose gets have ended, on this thread; returns how many.
@@ -195,13 +215,17 @@ class Pool {
 
   // This client's number, for Buffer::release(receiver).
   std::uint32_t client_id() const noexcept { return zp_client_id(pool_); }
+  // As it was opened; of "": the one that the daemon has.
   std::string name() const { return zp_pool_name(pool_); }
+  // What this process did in the pool, all threads together. Takes a lock; not for hot paths.
   PoolStats stats() const noexcept {
     PoolStats stats;
     zp_stats(pool_, &stats);
     return stats;
   }
+  // Of this process: stats().hit_rate().
   double hit_rate() const noexcept { return stats().hit_rate(); }
+  // For C calls; lives as long as this Pool.
   zp_pool* c_pool() const noexcept { return pool_; }
 
  private:

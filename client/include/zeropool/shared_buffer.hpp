@@ -23,15 +23,18 @@ inline namespace v1 {
 class Buffer;
 class Pool;
 
+// A hold of a shared buffer, or empty. A copy is a hold of its own.
 class SharedBuffer {
  public:
   SharedBuffer() noexcept = default;
+  // The other one is empty afterwards.
   SharedBuffer(SharedBuffer&& other) noexcept
       : raw_(std::exchange(other.raw_, zp_shared{})), code_(other.code_) {}
   // Another hold of this process. Empty where the other is, or was inherited by fork.
   SharedBuffer(const SharedBuffer& other) noexcept : code_(other.code_) {
     if (other) code_ = static_cast<ErrorCode>(zp_shared_copy(&other.raw_, &raw_));
   }
+  // Gives up what it held before.
   SharedBuffer& operator=(SharedBuffer other) noexcept {
     std::swap(raw_, other.raw_);
     code_ = other.code_;
@@ -39,11 +42,14 @@ class SharedBuffer {
   }
   ~SharedBuffer() { reset(); }
 
+  // False: empty; error() says why, if a call made it so.
   explicit operator bool() const noexcept { return raw_.data != nullptr; }
+  // The first byte, to be read only; null when empty.
   const std::byte* data() const noexcept { return static_cast<const std::byte*>(raw_.data); }
   std::size_t size() const noexcept {
     return raw_.size;
   }  // bytes, as of the Buffer that was shared
+  // All bytes.
   std::span<const std::byte> span() const noexcept { return {data(), size()}; }
   // The start of the buffer as a T. Null when it is empty or smaller than a T.
   template <typename T>
@@ -73,6 +79,7 @@ class SharedBuffer {
 
   // Why it is empty; ok when it is not, or was default-made or moved from.
   ErrorCode error_code() const noexcept { return *this ? ErrorCode::ok : code_; }
+  // Why it is empty: code and sentence.
   Error error() const {
     const ErrorCode code = error_code();
     if (code == ErrorCode::ok) return {};

@@ -6,6 +6,7 @@
 namespace zeropool {
 inline namespace v1 {
 
+// The counters of one process in one pool, and what is made of them.
 struct PoolStats : zp_stats_data {
   PoolStats() noexcept : zp_stats_data{} {}
 

@@ -12,6 +12,7 @@
 namespace zeropool {
 inline namespace v1 {
 
+// The largest tag: 21 bits of a handle and a note hold it.
 inline constexpr std::uint32_t kMaxTypeTag = (1U << 21) - 1;
 
 // zp_type_tag(): FNV-1a of the name's bytes, a 0 and the version's four (lowest first), folded to 21 bits, of which the

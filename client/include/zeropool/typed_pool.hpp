@@ -35,7 +35,9 @@ template <typename T>
 class TypedBuffer {
  public:
   TypedBuffer() noexcept = default;
+  // The other one is empty afterwards.
   TypedBuffer(TypedBuffer&&) noexcept = default;
+  // Destroys and puts what it held before.
   TypedBuffer& operator=(TypedBuffer&& other) noexcept {
     if (this != &other) {
       reset();
@@ -47,12 +49,17 @@ class TypedBuffer {
   TypedBuffer& operator=(const TypedBuffer&) = delete;
   ~TypedBuffer() { destroy(); }
 
+  // False: empty; error() says why.
   explicit operator bool() const noexcept { return static_cast<bool>(buffer_); }
+  // The T; null when empty.
   T* get() const noexcept {
     return buffer_ ? std::launder(reinterpret_cast<T*>(buffer_.data())) : nullptr;
   }
+  // The T; not of an empty one.
   T& operator*() const noexcept { return *get(); }
+  // The T; not of an empty one.
   T* operator->() const noexcept { return get(); }
+  // The NUMA node of its memory.
   std::uint32_t node() const noexcept { return buffer_.node(); }
 
   // Destroys the object and puts the slot back now.
@@ -73,6 +80,7 @@ class TypedBuffer {
 
   // Why it is empty; ok when it is not, or was default-made or moved from.
   ErrorCode error_code() const noexcept { return buffer_.error_code(); }
+  // Why it is empty: code and sentence.
   Error error() const { return buffer_.error(); }
 
  private:
@@ -88,6 +96,7 @@ class TypedBuffer {
   Buffer buffer_;
 };
 
+// A pool of T. Cheap to copy, as its Pool; all calls from any thread.
 template <typename T>
 class TypedPool {
   static_assert(std::is_object_v<T> && !std::is_const_v<T> && !std::is_array_v<T>,
@@ -125,8 +134,11 @@ class TypedPool {
                " at most): add one to the pool in zeropoold.yaml");
   }
 
+  // False: T does not fit the pool; error() says why.
   explicit operator bool() const noexcept { return request_bytes_ != 0; }
+  // Why gets cannot succeed here at all; ok if they can.
   const Error& error() const noexcept { return error_; }
+  // The pool that it takes from.
   Pool& pool() noexcept { return pool_; }
 
   // T(args...) in a slot; waits up to the pool's wait.timeout.
@@ -165,6 +177,7 @@ class TypedPool {
     }
     return made;
   }
+  // Destroys and puts all of them, and empties them. Empty ones are fine.
   void put_batch(std::span<TypedBuffer<T>> objects) noexcept {
     for (std::size_t at = 0; at < objects.size(); at += kBatch) {
       std::array<Buffer, kBatch> buffers;

@@ -10,6 +10,7 @@
 // Crash safety: hold_sample.hpp. A kill while the block is thinned leaves some of it thinned: an estimate that is off by at
 // most 2, of a client whose holds go at its reclaim.
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -40,9 +41,8 @@ class SampleChance {
   bool coin() noexcept { return (next() >> 63) != 0; }
   // Gets until the next one that is looked at: 1 to 2 x mean - 1, so that no pattern of the program's hides from it.
   std::uint32_t gap(std::uint32_t mean) noexcept {
-    return mean <= 1
-               ? 1
-               : 1 + static_cast<std::uint32_t>((next() >> 32) % (2 * std::uint64_t{mean} - 1));
+    const std::uint32_t span = 2 * std::min(mean, std::uint32_t{1} << 31) - 1;
+    return mean <= 1 ? 1 : 1 + static_cast<std::uint32_t>((next() >> 32) % span);
   }
   // Whether one that is looked at may become a sample (K1).
   bool passes() noexcept { return thinned_ == 0 || next() >> (64 - thinned_) == 0; }

@@ -68,7 +68,7 @@ template <template <typename> class Atom>
 struct alignas(kCacheLine) ThreadRecord {
   Atom<std::uint64_t> owner;  // OwnerWord of kind kThread; 0: the record is free
   Atom<std::uint32_t> home_arena;
-  Atom<std::uint32_t> tid;
+  Atom<std::uint32_t> tid;      // 0: of a cache that a process's threads share
   Atom<std::uint32_t> closing;  // 1: its client closed the pool; limits stay 0
   Atom<std::uint32_t>
       barriers;  // 1: its process takes part in membarrier, so its caches can be taken
