@@ -186,6 +186,7 @@ std::string start_holder(const std::string& path) {
     ::_exit(0);
   }
   writer.reset();
+  // (Where SIGCHLD is ignored this waits, too, and says ECHILD.)
   while (::waitpid(between, nullptr, 0) < 0 && errno == EINTR) {
   }
   char byte = 0;

@@ -43,6 +43,8 @@ void block_signals() {
   for (const int signal : {SIGHUP, SIGTERM, SIGINT}) sigaddset(&set, signal);
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
+  // As PID 1 of a container it inherits orphans, its own holder among them: the kernel reaps them.
+  ::signal(SIGCHLD, SIG_IGN);
 }
 
 daemon::ConfigOutcome read_config(const std::string& path) {
