@@ -5,7 +5,7 @@
 #   docker run --rm -v zeropool:/run/zeropool --entrypoint zeropoolctl zeropool status
 #
 # Clients in other containers need the folder of the socket, /run/zeropool, as the same volume (not the socket itself: a new
-# daemon binds a new one), and to be let in: as members of the group 977 (`--group-add 977`), or by `socket.mode` and `access` of the
+# daemon binds a new one), and to be let in: as members of the group 10001 (`--group-add 10001`), or by `socket.mode` and `access` of the
 # configuration. They need no hugepage limit of their own: the daemon's container pays for the memory, so its --memory
 # must exceed the budget, and the budget should be given in bytes (in percent it is of the machine).
 #
@@ -33,11 +33,11 @@ COPY --from=build /src/scripts/packages /tmp/packages
 # The numbers of user and group are part of the image's interface: folders of the host, and other images, name them.
 RUN /tmp/packages --install runtime --yes \
  && rm -rf /tmp/packages /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log \
- && groupadd --system --gid 977 zeropool \
- && useradd --system --uid 977 --gid 977 --home-dir /run/zeropool --shell /usr/sbin/nologin zeropool \
+ && groupadd --system --gid 10001 zeropool \
+ && useradd --system --uid 10001 --gid 10001 --home-dir /run/zeropool --shell /usr/sbin/nologin zeropool \
  && install -d -o zeropool -g zeropool -m 755 /run/zeropool
 COPY --from=build /installed/ /
-USER 977:977
+USER 10001:10001
 ENV ZEROPOOL_SOCKET=/run/zeropool/zeropoold.sock XDG_RUNTIME_DIR=/run
 VOLUME /run/zeropool
 EXPOSE 9977
