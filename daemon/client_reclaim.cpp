@@ -5,6 +5,7 @@
 
 #include "daemon/event_loop.hpp"
 #include "daemon/share_ends.hpp"
+#include "daemon/thread_counters.hpp"
 
 namespace zeropool::daemon {
 namespace {
@@ -21,7 +22,6 @@ bool names(std::uint64_t owner_word, std::uint32_t client) {
 void free_thread(lib::SharedThreadRecord& thread, std::uint32_t ring_count) {
   lib::SharedRingRecord* rings = lib::ControlView::rings_of(thread);
   for (std::uint32_t r = 0; r < ring_count; ++r) {
-    rings[r].loaded.store(0, kRelaxed);
     rings[r].previous.store(0, kRelaxed);
     for (auto& spare : rings[r].spares) spare.store(0, kRelaxed);
     rings[r].spare_count.store(0, kRelaxed);
@@ -30,6 +30,21 @@ void free_thread(lib::SharedThreadRecord& thread, std::uint32_t ring_count) {
   thread.steal.store(lib::kStealNone, kRelaxed);
   thread.tid.store(0, kRelaxed);
   thread.owner.store(0, std::memory_order_release);  // COMMIT: the next thread may take it
+}
+
+// What the dead have counted is in magazines that go back to the ring next (thread_tally.hpp Y4). Again: the same.
+void settle_threads(const PoolMemory& memory, std::uint32_t client) {
+  const std::uint32_t published = memory.published().threads;
+  for (std::uint32_t n = 0; n < published; ++n) {
+    lib::SharedThreadRecord& thread = memory.view().thread(n);
+    if (!names(thread.owner.load(std::memory_order_acquire), client)) continue;
+    lib::SharedRingRecord* rings = lib::ControlView::rings_of(thread);
+    for (std::uint32_t r = 0; r < memory.ring_count(); ++r) {
+      const lib::Tally own = tally_of(memory.view(), memory.plan().rings[r],
+                                      memory.ring(r).cell_bound(), thread, rings[r]);
+      lib::settle<std::atomic>(rings[r], own, 0, nullptr);
+    }
+  }
 }
 
 std::uint64_t free_threads(const PoolMemory& memory, std::uint32_t client) {
@@ -98,6 +113,7 @@ ClientReclaim reclaim_client(Pool& pool, std::uint32_t client, std::uint32_t epo
     if (info.id == client) users = lib::user_stamp(info.uid);
   }
 
+  settle_threads(memory, client);
   ClientReclaim report;
   report.begun_ns = begun_ns;
   for (std::uint32_t r = 0; r < rings; ++r) {

@@ -10,6 +10,7 @@
 #include "daemon/death.hpp"
 #include "daemon/event_loop.hpp"
 #include "daemon/holders.hpp"
+#include "daemon/thread_counters.hpp"
 
 namespace zeropool::daemon {
 namespace {
@@ -81,11 +82,35 @@ std::uint32_t IdleCaches::cached_slots(std::uint32_t thread, std::uint32_t ring)
     if (number == 0 || cell >= from.view.cell_bound()) return;
     slots += std::min(from.view.cells[cell].count.load(kRelaxed), from.view.magazine_slots);
   };
-  add(named.loaded.load(kRelaxed));
+  add(lib::loaded_number(named.loaded.load(kRelaxed)));
   add(named.previous.load(kRelaxed));
   const std::uint32_t spares = std::min(named.spare_count.load(kRelaxed), lib::kMaxSpares);
   for (std::uint32_t i = 0; i < spares; ++i) add(named.spares[i].load(kRelaxed));
   return slots;
+}
+
+// Changes with every use of the ring by the thread: a get or put that its magazine serves writes that magazine's count
+// word, any other settles (thread_tally.hpp).
+std::uint32_t IdleCaches::uses_of(std::uint32_t thread, std::uint32_t ring) const {
+  const lib::SharedRingRecord& record = lib::ControlView::rings_of(this->record(thread))[ring];
+  const std::uint64_t loaded = record.loaded.load(kRelaxed);
+  const std::uint32_t cell = lib::loaded_number(loaded) - 1 - rings_[ring].first_cell;
+  const std::uint64_t word = cell < rings_[ring].view.cell_bound()
+                                 ? rings_[ring].view.cells[cell].count.word.load(kRelaxed)
+                                 : 0;
+  return static_cast<std::uint32_t>(word + (loaded >> 32) + record.allocations.load(kRelaxed) +
+                                    record.ring_claims.load(kRelaxed));
+}
+
+// Y3 of thread_tally.hpp: the thread is asleep, or answers, and then this is nobody's.
+void IdleCaches::note_tallies(std::uint32_t thread) {
+  lib::SharedThreadRecord& shared = record(thread);
+  if (shared.steal.load(kRelaxed) == lib::kStealTaken) return;  // noted by who took it
+  lib::SharedRingRecord* records = lib::ControlView::rings_of(shared);
+  for (std::uint32_t r = 0; r < rings_.size(); ++r) {
+    lib::note_taken(records[r], tally_of(pool_.memory->view(), pool_.memory->plan().rings[r],
+                                         rings_[r].view.cell_bound(), shared, records[r]));
+  }
 }
 
 bool IdleCaches::caches_anything(std::uint32_t thread) const {
@@ -122,10 +147,8 @@ bool IdleCaches::went_unused(std::uint32_t thread, std::uint32_t now_ms) {
   bool unused = false;
   for (std::uint32_t r = 0; r < rings_.size(); ++r) {
     const lib::SharedRingRecord& ring = rings[r];
-    const std::uint32_t uses = static_cast<std::uint32_t>(
-        ring.tls_hits.load(kRelaxed) + ring.puts.load(kRelaxed) + ring.shared_hits.load(kRelaxed) +
-        ring.allocations.load(kRelaxed) + ring.ring_claims.load(kRelaxed));
-    const std::uint32_t loaded = ring.loaded.load(kRelaxed);
+    const std::uint32_t uses = uses_of(thread, r);
+    const std::uint32_t loaded = lib::loaded_number(ring.loaded.load(kRelaxed));
     const std::uint32_t previous = ring.previous.load(kRelaxed);
     const std::uint32_t spares = ring.spare_count.load(kRelaxed);
     const std::uint32_t magazines = mix(mix(mix(0x811c9dc5U, loaded), previous), spares);
@@ -149,13 +172,8 @@ bool IdleCaches::went_unused(std::uint32_t thread, std::uint32_t now_ms) {
 bool IdleCaches::unused_since_tick(std::uint32_t thread) {
   const std::size_t first = std::size_t{thread} * rings_.size();
   if (seen_.size() < first + rings_.size()) return false;
-  const lib::SharedRingRecord* rings = lib::ControlView::rings_of(record(thread));
   for (std::uint32_t r = 0; r < rings_.size(); ++r) {
-    const lib::SharedRingRecord& ring = rings[r];
-    const std::uint32_t uses = static_cast<std::uint32_t>(
-        ring.tls_hits.load(kRelaxed) + ring.puts.load(kRelaxed) + ring.shared_hits.load(kRelaxed) +
-        ring.allocations.load(kRelaxed) + ring.ring_claims.load(kRelaxed));
-    if (uses != seen_[first + r].uses) return false;
+    if (uses_of(thread, r) != seen_[first + r].uses) return false;
   }
   return true;
 }
@@ -202,6 +220,7 @@ TakenCaches IdleCaches::take(StealReason reason) {
       lib::leave_caches(shared);
       continue;
     }
+    note_tallies(asked.thread);
     if (!lib::take_caches(shared)) continue;
     ++taken.threads;
     release(taken);

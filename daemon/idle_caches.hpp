@@ -80,6 +80,8 @@ class IdleCaches {
   bool unused_since_tick(std::uint32_t thread);
   bool can_be_asked(std::uint32_t thread) const;
   std::uint32_t cached_slots(std::uint32_t thread, std::uint32_t ring) const;
+  std::uint32_t uses_of(std::uint32_t thread, std::uint32_t ring) const;
+  void note_tallies(std::uint32_t thread);
   bool caches_anything(std::uint32_t thread) const;
   void ask();
   bool barrier();

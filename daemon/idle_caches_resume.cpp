@@ -74,6 +74,7 @@ bool IdleCaches::mend_broken() {
   TakenCaches taken;
   for (const Asked& asked : asked_) {
     if (!broken[asked.thread]) continue;
+    note_tallies(asked.thread);
     broken[asked.thread] = lib::take_caches(record(asked.thread));
     if (broken[asked.thread]) ++taken.threads;
   }

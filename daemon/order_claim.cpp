@@ -68,7 +68,7 @@ bool OrderClaim::grant(lib::OwnerWord owner, std::uint32_t& first_granted) {
   std::uint32_t next = 0;
   for (std::size_t i = taken_.size(); i-- > 0;) {
     const Taken& taken = taken_[i];
-    memory_.ring(taken.ring).cells[taken.cell].link.store(next, std::memory_order_relaxed);
+    memory_.ring(taken.ring).cells[taken.cell].count.set_link(next);
     next = 1 + memory_.plan().rings[taken.ring].first_cell + taken.cell;
   }
   first_granted = next;

@@ -14,11 +14,12 @@
 
 namespace zeropool::daemon {
 
-class OrderDesk;   // order_desk.hpp
-class LeaseWatch;  // lease_watch.hpp
-class AuditWatch;  // audit_watch.hpp
-class IdleCaches;  // idle_caches.hpp
-class HoldWatch;   // hold_watch.hpp
+class OrderDesk;     // order_desk.hpp
+class LeaseWatch;    // lease_watch.hpp
+class AuditWatch;    // audit_watch.hpp
+class IdleCaches;    // idle_caches.hpp
+class HoldWatch;     // hold_watch.hpp
+class CounterFloor;  // counter_floor.hpp
 
 // A histogram with fixed bounds, in seconds; the last bucket is +Inf.
 struct Histogram {
@@ -108,6 +109,7 @@ struct Pool {
   bool may_be_drained = false;  // something has happened since that was looked at last
   bool told_drained = false;    // and it was said that it is empty
   std::unique_ptr<HoldWatch> holds;
+  std::unique_ptr<CounterFloor> floor;  // never null
 
   Pool();
   ~Pool();

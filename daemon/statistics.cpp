@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "daemon/counter_floor.hpp"
 #include "daemon/holders.hpp"
 #include "daemon/order_desk.hpp"
 #include "daemon/share_ends.hpp"
@@ -59,6 +60,7 @@ PoolSnapshot snapshot_of(const Pool& pool, Budget& budget) {
   }
   statistics.counters = pool.counters;
   snapshot.memory = &memory;
+  snapshot.floor = pool.floor.get();
   snapshot.published = published_records(memory);
   const std::vector<std::uint64_t> shared = shared_slots(pool);
   for (std::uint32_t number = 0; number < plan.rings.size(); ++number) {
@@ -86,6 +88,7 @@ PoolStatistics complete(PoolSnapshot snapshot) {
     ring.node = plan.shape.arenas[ring_plan.arena].node;
     ring.class_bytes = ring_plan.class_bytes;
     settle_states(ring, snapshot.supply[number]);
+    snapshot.floor->raise(number, snapshot.published.threads, ring);
   }
   return statistics;
 }

@@ -17,6 +17,7 @@ namespace zeropool::daemon {
 struct PoolSnapshot {
   PoolStatistics statistics;  // but for the rings, the threads and misuse
   const PoolMemory* memory = nullptr;
+  CounterFloor* floor = nullptr;  // the pool's
   PublishedRecords published;
   std::vector<RingSupply> supply;
 };

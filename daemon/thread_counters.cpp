@@ -21,14 +21,15 @@ std::uint64_t slots_in(const lib::ControlView& view, const lib::RingPlan& plan, 
   const lib::SharedMagazine& magazine = view.magazine(number);
   // The record lags behind, or names what was taken from the thread (T1).
   if (copy(magazine.owner) != thread.word) return 0;
-  return std::min(copy(magazine.count), plan.magazine_slots);
+  return std::min(magazine.count.load(std::memory_order_relaxed), plan.magazine_slots);
 }
 
 std::uint64_t cached_slots(const lib::ControlView& view, const lib::RingPlan& plan,
                            std::uint32_t cells, const lib::SharedRingRecord& record,
                            lib::OwnerWord thread) {
-  std::uint64_t slots = slots_in(view, plan, cells, copy(record.loaded), thread) +
-                        slots_in(view, plan, cells, copy(record.previous), thread);
+  std::uint64_t slots =
+      slots_in(view, plan, cells, lib::loaded_number(copy(record.loaded)), thread) +
+      slots_in(view, plan, cells, copy(record.previous), thread);
   const std::uint32_t spares = std::min(copy(record.spare_count), lib::kMaxSpares);
   for (std::uint32_t i = 0; i < spares; ++i) {
     slots += slots_in(view, plan, cells, copy(record.spares[i]), thread);
@@ -36,11 +37,11 @@ std::uint64_t cached_slots(const lib::ControlView& view, const lib::RingPlan& pl
   return slots;
 }
 
-void add_counters(const lib::SharedRingRecord& record, RingStatistics& ring) {
-  ring.tls_hits += copy(record.tls_hits);
+void add_counters(const lib::SharedRingRecord& record, lib::Tally own, RingStatistics& ring) {
+  ring.tls_hits += own.hits;
   ring.shared_hits += copy(record.shared_hits);
   ring.allocations += copy(record.allocations);
-  ring.puts += copy(record.puts);
+  ring.puts += own.puts;
   ring.ring_claims += copy(record.ring_claims);
   ring.contention += copy(record.contention);
   ring.released += copy(record.released);
@@ -58,6 +59,14 @@ std::uint64_t not_negative(std::uint64_t difference) {
 }
 
 }  // namespace
+
+lib::Tally tally_of(const lib::ControlView& view, const lib::RingPlan& plan, std::uint32_t cells,
+                    const lib::SharedThreadRecord& thread, const lib::SharedRingRecord& record) {
+  return lib::read_tally(thread, record, [&](std::uint32_t number) -> const lib::SharedMagazine* {
+    const std::uint32_t cell = number - 1 - plan.first_cell;
+    return number > plan.first_cell && cell < cells ? &view.magazine(number - 1) : nullptr;
+  });
+}
 
 std::uint64_t RingStatistics::gets() const {
   std::uint64_t sum = tls_hits + shared_hits + allocations;
@@ -87,7 +96,9 @@ void add_thread_counters(const lib::ControlView& view, const lib::ControlPlan& p
     pool.orphaned_puts += copy(thread.orphaned_puts);
     const lib::SharedRingRecord* records = lib::ControlView::rings_of(thread);
     for (std::uint32_t ring = 0; ring < rings; ++ring) {
-      add_counters(records[ring], pool.rings[ring]);
+      add_counters(records[ring],
+                   tally_of(view, plan.rings[ring], published.cells[ring], thread, records[ring]),
+                   pool.rings[ring]);
       if (owner.in_ring()) continue;
       pool.rings[ring].cached +=
           cached_slots(view, plan.rings[ring], published.cells[ring], records[ring], owner);

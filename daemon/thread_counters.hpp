@@ -14,6 +14,7 @@
 #include "daemon/statistics.hpp"
 #include "zeropool/lib/control_plan.hpp"
 #include "zeropool/lib/control_view.hpp"
+#include "zeropool/lib/thread_tally.hpp"
 
 namespace zeropool::daemon {
 
@@ -28,6 +29,10 @@ PublishedRecords published_records(const PoolMemory& memory);
 // `cached` becomes what the records' magazines hold.
 void add_thread_counters(const lib::ControlView& view, const lib::ControlPlan& plan,
                          const PublishedRecords& published, PoolStatistics& pool);
+
+// Gets and puts that a thread's own magazines of a ring have served.
+lib::Tally tally_of(const lib::ControlView& view, const lib::RingPlan& plan, std::uint32_t cells,
+                    const lib::SharedThreadRecord& thread, const lib::SharedRingRecord& record);
 
 // What the states of one ring are derived from, besides its counters and `cached`.
 struct RingSupply {

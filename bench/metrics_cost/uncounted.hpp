@@ -1,13 +1,15 @@
 #pragma once
-// Put before everything else of a bench (by -include): a count_one that counts nothing, and that the hit path prefers to
-// the library's own, which is a template. So counting is compiled out of this one program, and of no library.
+// Put before everything else of a bench (by -include): a get that takes one from the count and adds nothing to the takes
+// (lib/magazine.hpp). So counting is compiled out of the hit path of this one program, and of no library.
 
-#include <atomic>
 #include <cstdint>
+
+#include <zeropool/lib/magazine.hpp>
 
 namespace zeropool::inline v1::lib {
 
-inline void count_one(std::atomic<std::uint64_t>&) noexcept {}
+template <>
+inline constexpr std::uint64_t kTake<std::atomic> = ~std::uint64_t{0};
 
 }  // namespace zeropool::inline v1::lib
 

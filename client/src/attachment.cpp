@@ -186,8 +186,7 @@ int attach_locked(Attachment& attachment) noexcept {
 std::int64_t held_slots(Attachment& attachment) noexcept {
   CounterSums sums = attachment.exited;
   for (ClientCache* cache : attachment.caches) {
-    CounterSums done =
-        read_counters(*cache->hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
+    CounterSums done = read_counters(attachment, *cache->hot.record);
     done.subtract(cache->taken_over);
     sums.add(done);
   }

@@ -40,14 +40,12 @@ std::size_t take_run(Attachment& attachment, Access& access, std::uint32_t cls, 
     const RingCache& cache = ops.ring(ring);
     // By value: what the loop stores could be these, for all that the compiler knows.
     const std::uint32_t got = ops.take_many(
-        ring, wanted,
+        ring, wanted, source,
         [next = buffers + taken, pool, base = cache.base, class_bytes = cache.class_bytes,
          tag = cache.tag, size = static_cast<std::uint32_t>(bytes)](
             std::uint32_t slot, std::uint64_t generation) mutable {
           *next++ = zp_buffer{base + slot * class_bytes, pool, generation | tag, slot, size};
         });
-    lib::SharedRingRecord& record = ops.record(ring);
-    if (got > 0) count_up(source == Source::kOwn ? record.tls_hits : record.shared_hits, got);
     taken += got;
     if (taken == count) break;
     if (got > 0 && got == wanted) continue;
@@ -69,7 +67,6 @@ void give_back(Access& access, zp_buffer* buffers, std::size_t count,
     if (buffers[i].data == nullptr) continue;
     const std::uint32_t ring = detail::ring_of(buffers[i].word);
     access.ops().put(ring, buffers[i].slot, mark_of(attachment, buffers[i].word));
-    count_up(access.ops().record(ring).puts);
     buffers[i] = zp_buffer{};
   }
 }
@@ -299,7 +296,6 @@ void put_many(zp_buffer* buffers, std::size_t count) noexcept {
         }
         done += step;
       }
-      count_up(ops.record(ring).puts, run);
       ops.give_way_if_asked(ring);
       ends = attachment.closing.load(std::memory_order_relaxed);
     }

@@ -331,8 +331,7 @@ int zp_stats(zp_pool* pool, zp_stats_data* stats) {
   Locked lock(attachment.guard->lock);
   CounterSums sums = attachment.exited;
   for (ClientCache* cache : attachment.caches) {
-    CounterSums done =
-        read_counters(*cache->hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
+    CounterSums done = read_counters(attachment, *cache->hot.record);
     done.subtract(cache->taken_over);
     sums.add(done);
   }

@@ -28,7 +28,7 @@ std::int64_t coarse_ns() noexcept {
 }  // namespace
 
 lib::SharedMagazine* dummy_magazine() noexcept {
-  static lib::SharedMagazine dummy{0, lib::kDummyCount, 0, {}, 0};
+  static lib::SharedMagazine dummy{0, {lib::kDummyCount}, {}, 0};
   return &dummy;
 }
 
@@ -53,7 +53,10 @@ void CacheOps::flush_shy() noexcept {
 
 void CacheOps::forget_magazines() noexcept {
   for (std::uint32_t r = 0; r < attachment_.rings.size(); ++r) {
-    set_loaded(r, kNoCell);
+    const lib::SharedRingRecord& rec = record(r);
+    set_loaded(r, kNoCell,
+               {rec.taken_hits.load(std::memory_order_relaxed),
+                rec.taken_puts.load(std::memory_order_relaxed)});  // Y3
     set_previous(r, kNoCell);
     record(r).spare_count.store(0, std::memory_order_relaxed);
   }
@@ -121,21 +124,40 @@ std::uint32_t CacheOps::local_number(std::uint32_t ring, std::uint32_t stored) n
   return stored != 0 && number < setup(ring).cell_capacity ? number : kNoCell;
 }
 std::uint32_t CacheOps::loaded(std::uint32_t ring) noexcept {
-  return local_number(ring, record(ring).loaded.load(std::memory_order_relaxed));
+  return local_number(ring,
+                      lib::loaded_number(record(ring).loaded.load(std::memory_order_relaxed)));
 }
 std::uint32_t CacheOps::previous(std::uint32_t ring) noexcept {
   return local_number(ring, record(ring).previous.load(std::memory_order_relaxed));
 }
 
+// What was counted so far in this ring.
+lib::Tally CacheOps::tally(std::uint32_t ring) noexcept {
+  return lib::own_tally(record(ring), this->ring(ring).loaded);
+}
+
+// After the loaded magazine's count changed by what was neither a hit nor a put.
+void CacheOps::settle(std::uint32_t ring, lib::Tally tally) noexcept {
+  const RingCache& cache = this->ring(ring);
+  lib::settle(*cache.record, tally,
+              lib::loaded_number(cache.record->loaded.load(std::memory_order_relaxed)),
+              cache.loaded);
+}
+
+// Before the magazine that was loaded is released (Y1).
 void CacheOps::set_loaded(std::uint32_t ring, std::uint32_t number) noexcept {
+  set_loaded(ring, number, tally(ring));
+}
+
+void CacheOps::set_loaded(std::uint32_t ring, std::uint32_t number, lib::Tally tally) noexcept {
   RingCache& cache = this->ring(ring);
   if (number == kNoCell) {
     cache.loaded = dummy_magazine();
-    cache.record->loaded.store(0, std::memory_order_relaxed);
+    lib::settle<std::atomic>(*cache.record, tally, 0, nullptr);
     return;
   }
   cache.loaded = &cell(ring, number);
-  cache.record->loaded.store(number + setup(ring).first_cell + 1, std::memory_order_relaxed);
+  lib::settle(*cache.record, tally, number + setup(ring).first_cell + 1, cache.loaded);
   cache.slot_bound = setup(ring).view.slot_bound();
   if (cache_.sizes[ring].keeps_nothing) cache_.loaded_shyly = true;
 }
@@ -160,8 +182,9 @@ void CacheOps::visit(std::uint32_t ring) noexcept {
   const auto own = [](const std::atomic<std::uint64_t>& counter) {
     return counter.load(std::memory_order_relaxed);
   };
+  const lib::Tally counted = tally(ring);
   const std::uint64_t operations =
-      own(rec.tls_hits) + own(rec.puts) + own(rec.shared_hits) + own(rec.allocations);
+      counted.hits + counted.puts + own(rec.shared_hits) + own(rec.allocations);
   const std::uint32_t most = std::min(
       setup(ring).descriptor->spare_limit.load(std::memory_order_relaxed), lib::kMaxSpares);
   const std::uint32_t spares =
@@ -316,12 +339,12 @@ Source CacheOps::refill(std::uint32_t ring) noexcept {
     if (next == kNoCell) return Source::kNone;
     clear_foreign(attachment_, ring, next);
   }
+  set_loaded(ring, next);
   if (old_previous == kNoCell) {
     set_previous(ring, old_loaded);
   } else if (old_loaded != kNoCell) {
     release(ring, old_loaded);
   }
-  set_loaded(ring, next);
   return own ? Source::kOwn : Source::kClaimed;
 }
 
@@ -332,16 +355,25 @@ bool CacheOps::take(std::uint32_t ring, std::uint32_t& slot, lib::Mark& mark,
   source = Source::kOwn;
   over_quota_ = false;
   for (;;) {
+    lib::Tally counted = tally(ring);
     switch (lib::take_slot(*cache.loaded, cache.slots, cache.slot_bound, cache_.hot.held_bits, slot,
                            mark)) {
-      case lib::TakeOutcome::kTaken: return true;
-      case lib::TakeOutcome::kDropped: count_up(cache.record->dropped); continue;
+      case lib::TakeOutcome::kTaken:
+        counted.hits += source == Source::kOwn ? 1 : 0;
+        settle(ring, counted);
+        if (source == Source::kClaimed) count_up(cache.record->shared_hits);
+        return true;
+      case lib::TakeOutcome::kDropped:
+        settle(ring, counted);
+        count_up(cache.record->dropped);
+        continue;
       case lib::TakeOutcome::kEmpty: break;
     }
     source = refill(ring);
     if (source != Source::kNone) continue;
     if (!near_quota_ || !take_single(ring, slot, mark)) return false;
     source = Source::kClaimed;
+    count_up(cache.record->shared_hits);
     return true;
   }
 }
@@ -387,6 +419,9 @@ void CacheOps::put(std::uint32_t ring, std::uint32_t slot, lib::Mark held) noexc
     this->ring(ring).slots[slot].mark.store(held.next(lib::SlotState::kOrphaned, 0).word,
                                             std::memory_order_release);
     charge_of(attachment_).remove(setup(ring).class_bytes);
+    lib::Tally counted = tally(ring);
+    ++counted.puts;
+    settle(ring, counted);
     count_up(cache_.hot.record->orphaned_puts);
     ring_doorbell();
   }
@@ -428,8 +463,8 @@ void CacheOps::stash(std::uint32_t ring, std::uint32_t number) noexcept {
     set_previous(ring, old_loaded);
     set_loaded(ring, number);
   } else if (count(ring, old_loaded) == 0) {
-    release(ring, old_loaded);
     set_loaded(ring, number);
+    release(ring, old_loaded);
   } else if (old_previous == kNoCell) {
     set_previous(ring, number);
   } else if (count(ring, old_previous) == 0) {

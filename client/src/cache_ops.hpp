@@ -9,6 +9,7 @@
 
 #include <zeropool/lib/batch_ring.hpp>
 #include <zeropool/lib/slot_transfer.hpp>
+#include <zeropool/lib/thread_tally.hpp>
 
 #include "attachment.hpp"
 #include "client_cache.hpp"
@@ -41,12 +42,13 @@ class CacheOps {
   RingCache& ring(std::uint32_t number) noexcept { return cache_.hot.rings[number]; }
   lib::SharedRingRecord& record(std::uint32_t number) noexcept { return *ring(number).record; }
 
-  // One slot from what the thread owns or can claim, in this ring. `source` says which.
+  // One slot from what the thread owns or can claim, in this ring. `source` says which. Counted.
   bool take(std::uint32_t ring, std::uint32_t& slot, lib::Mark& mark, Source& source) noexcept;
   // Up to `count` slots from the loaded magazine, by one commit, each given to `taken(slot, generation)`, with
-  // the generation where a mark has it.
+  // the generation where a mark has it. Counted, by the source of that magazine.
   template <typename Taken>
-  std::uint32_t take_many(std::uint32_t ring, std::uint32_t count, Taken taken) noexcept;
+  std::uint32_t take_many(std::uint32_t ring, std::uint32_t count, Source source,
+                          Taken taken) noexcept;
   // Up to `wanted` slots (counted down) from a magazine of this thread, each given to `taken`; counted as served
   // by an order.
   template <typename Taken>
@@ -56,9 +58,10 @@ class CacheOps {
   Source refill(std::uint32_t ring) noexcept;
   // Makes room in the loaded magazine. False: the ring is damaged.
   bool make_room(std::uint32_t ring) noexcept;
-  // Puts a slot whose mark is `held`.
+  // Puts a slot whose mark is `held`. Counted.
   void put(std::uint32_t ring, std::uint32_t slot, lib::Mark held) noexcept;
   // Puts up to `count` slots whose put has begun into the loaded magazine, by one commit; returns how many had room.
+  // Counted.
   std::uint32_t put_many(std::uint32_t ring, std::uint32_t count, const std::uint32_t* slots,
                          const std::uint64_t* held) noexcept;
   // Keeps a magazine that the thread owns (just accepted), or releases it.
@@ -95,6 +98,9 @@ class CacheOps {
   std::uint32_t loaded(std::uint32_t ring) noexcept;
   std::uint32_t previous(std::uint32_t ring) noexcept;
   void set_loaded(std::uint32_t ring, std::uint32_t number) noexcept;
+  void set_loaded(std::uint32_t ring, std::uint32_t number, lib::Tally tally) noexcept;
+  lib::Tally tally(std::uint32_t ring) noexcept;
+  void settle(std::uint32_t ring, lib::Tally tally) noexcept;
   void set_previous(std::uint32_t ring, std::uint32_t number) noexcept;
   std::uint32_t pop_spare(std::uint32_t ring) noexcept;
   void visit(std::uint32_t ring) noexcept;
@@ -121,7 +127,8 @@ class CacheOps {
 
 // Marks first, then one count for all: a kill in between leaves them all in the magazine (S1).
 template <typename Taken>
-std::uint32_t CacheOps::take_many(std::uint32_t ring, std::uint32_t count, Taken taken) noexcept {
+std::uint32_t CacheOps::take_many(std::uint32_t ring, std::uint32_t count, Source source,
+                                  Taken taken) noexcept {
   renew_bound(ring);
   const RingCache& cache = this->ring(ring);
   lib::SharedMagazine& magazine = *cache.loaded;
@@ -129,7 +136,8 @@ std::uint32_t CacheOps::take_many(std::uint32_t ring, std::uint32_t count, Taken
   const std::uint32_t bound = cache.slot_bound;
   const std::uint64_t held_bits = cache_.hot.held_bits;
   constexpr std::uint64_t kFreeBits = lib::Mark::holder_bits(lib::SlotState::kFree, 0);
-  const std::uint32_t there = magazine.count.load(std::memory_order_relaxed);
+  const std::uint64_t before = magazine.count.word.load(std::memory_order_relaxed);
+  const auto there = static_cast<std::uint32_t>(before & lib::SharedCountWord::kCountMask);
   if (there - 1 >= lib::kMaxMagazineSlots) return 0;
   const std::uint32_t end = there - (count < there ? count : there);
   std::uint32_t top = there;
@@ -144,9 +152,19 @@ std::uint32_t CacheOps::take_many(std::uint32_t ring, std::uint32_t count, Taken
     --top;
   }
   lib::program_order();
+  const std::uint32_t got = there - top;
+  if (source == Source::kOwn) {  // as many hits
+    magazine.count.word.store(before + got * lib::kTake<std::atomic>,
+                              std::memory_order_relaxed);  // COMMIT
+    lib::program_order();
+    return got;
+  }
+  const lib::Tally counted = tally(ring);
   magazine.count.store(top, std::memory_order_relaxed);  // COMMIT
   lib::program_order();
-  return there - top;
+  settle(ring, counted);
+  count_up(cache.record->shared_hits, got);
+  return got;
 }
 
 template <typename Taken>

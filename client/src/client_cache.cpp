@@ -6,6 +6,8 @@
 #include <new>
 #include <sys/mman.h>
 
+#include <zeropool/lib/thread_tally.hpp>
+
 #include "attachment.hpp"
 #include "cache_ops.hpp"
 #include "last_error.hpp"
@@ -32,7 +34,8 @@ void set_up_rings(Attachment& attachment, ClientCache& cache) noexcept {
     ring.tag = (std::uint64_t{r} << 8) | attachment.incarnation;
     ring.slot_bound = setup.view.slot_bound();
     ring.ring = r;
-    ring.record->loaded.store(0, std::memory_order_relaxed);
+    lib::settle<std::atomic>(*ring.record, lib::own_tally<std::atomic>(*ring.record, nullptr), 0,
+                             nullptr);
     ring.record->previous.store(0, std::memory_order_relaxed);
     ring.record->spare_count.store(0, std::memory_order_relaxed);
     set_put_limit(attachment, r, *ring.record);
@@ -72,19 +75,24 @@ void CounterSums::subtract(const CounterSums& other) noexcept {
   stale_handles -= other.stale_handles;
 }
 
-CounterSums read_counters(lib::SharedThreadRecord& record, std::uint32_t ring_count) noexcept {
+CounterSums read_counters(const Attachment& attachment, lib::SharedThreadRecord& record) noexcept {
   CounterSums sums;
   const lib::SharedRingRecord* rings = lib::ControlView::rings_of(record);
   // Stale values are fine: counters of other threads are for reading only.
   const auto read = [](const std::atomic<std::uint64_t>& counter) {
     return counter.load(std::memory_order_relaxed);
   };
-  for (std::uint32_t r = 0; r < ring_count; ++r) {
-    sums.tls_hits += read(rings[r].tls_hits);
+  for (std::uint32_t r = 0; r < attachment.rings.size(); ++r) {
+    const RingSetup& setup = attachment.rings[r];
+    const lib::Tally own = lib::read_tally(record, rings[r], [&](std::uint32_t number) {
+      const std::uint32_t cell = number - 1 - setup.first_cell;
+      return cell < setup.cell_capacity ? setup.view.cells + cell : nullptr;
+    });
+    sums.tls_hits += own.hits;
+    sums.puts += own.puts;
     sums.shared_hits += read(rings[r].shared_hits);
     sums.allocations += read(rings[r].allocations);
     for (const auto& failure : rings[r].failures) sums.failures += read(failure);
-    sums.puts += read(rings[r].puts);
     sums.contention += read(rings[r].contention);
     sums.ring_claims += read(rings[r].ring_claims);
     sums.remote_gets += read(rings[r].remote_gets);
@@ -149,8 +157,7 @@ ClientCache* make_cache(Attachment& attachment, OwnThread* thread, int& code) no
   // Before `steal`: a daemon that asks looks at it behind that (cache_steal.hpp).
   cache->hot.record->barriers.store(attachment.barriers ? 1 : 0, std::memory_order_relaxed);
   cache->hot.record->steal.store(lib::kStealNone, std::memory_order_release);
-  cache->taken_over =
-      read_counters(*cache->hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
+  cache->taken_over = read_counters(attachment, *cache->hot.record);
   set_up_rings(attachment, *cache);
   attachment.sampling.begin(*cache);
   cache->hot.home = cache->hot.rings;
@@ -171,8 +178,7 @@ void end_cache(ClientCache& cache) noexcept {
   ops.begin();
   ops.flush_all();
   ops.end();
-  CounterSums done =
-      read_counters(*cache.hot.record, static_cast<std::uint32_t>(attachment.rings.size()));
+  CounterSums done = read_counters(attachment, *cache.hot.record);
   done.subtract(cache.taken_over);
   attachment.exited.add(done);
   if (cache.thread != nullptr) cache.thread->forget_cache(attachment.index);

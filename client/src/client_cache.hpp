@@ -42,7 +42,8 @@ struct CounterSums {
   }
 };
 
-CounterSums read_counters(lib::SharedThreadRecord& record, std::uint32_t ring_count) noexcept;
+// Of a thread record of the attachment, whoever's it is.
+CounterSums read_counters(const Attachment& attachment, lib::SharedThreadRecord& record) noexcept;
 
 // In memory that fork wipes; RingCache rings[] and CacheSize sizes[] follow.
 struct ClientCache {

@@ -36,8 +36,6 @@ bool take_there(Attachment& attachment, Access& access, std::uint32_t cls, std::
   Source source = Source::kOwn;
   if (!ops.take(ring, taken.slot, taken.mark, source)) return false;
   taken.ring = ring;
-  lib::SharedRingRecord& record = ops.record(ring);
-  count_up(source == Source::kOwn ? record.tls_hits : record.shared_hits);
   return true;
 }
 

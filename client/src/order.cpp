@@ -251,12 +251,12 @@ bool Order::next_granted(CacheOps& ops, std::uint32_t& link, std::uint32_t& ring
     cell = number - setup.first_cell;
     if (cell >= setup.view.cell_bound()) continue;
     lib::SharedMagazine& magazine = setup.view.cells[cell];
-    const std::uint32_t next = magazine.link.load(std::memory_order_relaxed);
+    const std::uint32_t next = magazine.count.link();
     std::uint64_t expected = grant.word;
     // COMMIT: the grant becomes this thread's.
     if (!magazine.owner.compare_exchange_strong(expected, ops.me().word, std::memory_order_acquire))
       return false;
-    magazine.link.store(0, std::memory_order_relaxed);
+    magazine.count.set_link(0);
     clear_foreign(attachment_, ring, cell);
     link = next;
     return true;

@@ -80,7 +80,6 @@ int put_one(Attachment& attachment, std::uint64_t buffer_word, std::uint32_t slo
     if (found != wanted) return refuse_not_held(attachment, access.cache(), wanted, found);
     if (attachment.watch.on()) attachment.watch.before_put(attachment, ring, slot, wanted);
     ops.put(ring, slot, wanted);
-    count_up(ops.record(ring).puts);
     ops.give_way_if_asked(ring);
   }
   if (attachment.closing.load(std::memory_order_relaxed)) end_if_unused(attachment);

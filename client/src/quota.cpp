@@ -21,8 +21,8 @@ std::uint64_t slots_in(const RingSetup& ring, std::uint32_t stored) noexcept {
 }
 
 std::uint64_t slots_cached(const RingSetup& ring, const lib::SharedRingRecord& record) noexcept {
-  std::uint64_t slots =
-      slots_in(ring, record.loaded.load(kRelaxed)) + slots_in(ring, record.previous.load(kRelaxed));
+  std::uint64_t slots = slots_in(ring, lib::loaded_number(record.loaded.load(kRelaxed))) +
+                        slots_in(ring, record.previous.load(kRelaxed));
   const std::uint32_t spares = std::min(record.spare_count.load(kRelaxed), lib::kMaxSpares);
   for (std::uint32_t i = 0; i < spares; ++i) {
     slots += slots_in(ring, record.spares[i].load(kRelaxed));

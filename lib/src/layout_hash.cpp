@@ -13,7 +13,7 @@ namespace {
 static_assert(sizeof(SharedMagazine) == 256);
 static_assert(offsetof(SharedMagazine, owner) == 0);
 static_assert(offsetof(SharedMagazine, count) == 8);
-static_assert(offsetof(SharedMagazine, link) == 12);
+static_assert(CountWord<std::atomic>::kTakesShift == 8);
 static_assert(offsetof(SharedMagazine, slots) == 16);
 static_assert(sizeof(SharedSlotWords) == 16);
 static_assert(sizeof(SharedThreadRecord) == 128);
@@ -22,12 +22,14 @@ static_assert(offsetof(SharedThreadRecord, barriers) == 20);
 static_assert(offsetof(SharedThreadRecord, busy) == 48);
 static_assert(offsetof(SharedThreadRecord, steal) == 52);
 static_assert(offsetof(SharedThreadRecord, stale_handles) == 64);
-static_assert(sizeof(SharedRingRecord) == 192);
-static_assert(offsetof(SharedRingRecord, limit) == 8);
-static_assert(offsetof(SharedRingRecord, tls_hits) == 16);
-static_assert(offsetof(SharedRingRecord, spares) == 64);
-static_assert(offsetof(SharedRingRecord, released) == 96);
-static_assert(offsetof(SharedRingRecord, failures) == 128);
+static_assert(sizeof(SharedRingRecord) == 256);
+static_assert(offsetof(SharedRingRecord, loaded) == 0);
+static_assert(offsetof(SharedRingRecord, limit) == 12);
+static_assert(offsetof(SharedRingRecord, tallies) == 64);
+static_assert(offsetof(SharedRingRecord, taken_hits) == 112);
+static_assert(offsetof(SharedRingRecord, spares) == 128);
+static_assert(offsetof(SharedRingRecord, released) == 152);
+static_assert(offsetof(SharedRingRecord, failures) == 192);
 static_assert(sizeof(SharedOrderCell) == 256);
 static_assert(offsetof(SharedOrderCell, wake) == 8);
 static_assert(offsetof(SharedOrderCell, items) == 128);
@@ -78,6 +80,9 @@ constexpr std::uint64_t kHash = [] {
                                     std::uint64_t{kMaxMagazineSlots},
                                     std::uint64_t{offsetof(SharedThreadRecord, barriers)},
                                     std::uint64_t{offsetof(SharedThreadRecord, steal)},
+                                    std::uint64_t{CountWord<std::atomic>::kTakesShift},
+                                    std::uint64_t{offsetof(SharedRingRecord, limit)},
+                                    std::uint64_t{offsetof(SharedRingRecord, tallies)},
                                     std::uint64_t{offsetof(SharedRingRecord, spares)},
                                     std::uint64_t{offsetof(SharedRingRecord, failures)},
                                     std::uint64_t{offsetof(SharedOrderCell, items)},

@@ -32,6 +32,7 @@ using zeropool::Pool;
 namespace {
 
 constexpr auto kHang = 10s;
+constexpr int kIdleRuns = 10;
 constexpr int kRunsAtMost = 2000;  // of one fault: more is an endless loop of retries
 
 constexpr const char* kConfig = R"(budget: 64MiB
@@ -230,12 +231,15 @@ template <typename Run>
 void for_each_call(const std::vector<Fault>& faults, Run run) {
   for (const Fault& fault : faults) {
     int n = 1;
-    for (;; ++n) {
+    for (int idle = 0;; ++n) {
       REQUIRE(n < kRunsAtMost);
       CAPTURE(std::string(fault.name));
       CAPTURE(std::string(fault.error == 0 ? "short" : std::strerror(fault.error)));
       CAPTURE(n);
-      if (!run(fault, n)) break;
+      if (run(fault, n)) continue;
+      // A doorbell is rung only where the daemon sleeps, which it may not do on a busy machine.
+      if (n > 1 || ++idle == kIdleRuns) break;
+      --n;
     }
     const std::string line =
         std::string(fault.name) + ": " + std::to_string(n - 1) + " times" +

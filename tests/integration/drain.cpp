@@ -168,7 +168,8 @@ TEST_CASE(
       const SegmentView segment;
       zeropool::lib::SharedRingRecord& record =
           zeropool::lib::ControlView::rings_of(segment.control().thread(0))[0];
-      (puts ? record.puts : record.tls_hits) += 5;
+      auto& base = record.tallies[(record.loaded.load() >> 32) & 1];
+      (puts ? base.puts : base.hits) += 5;
       record.adopted += puts ? 3 : 0;
       record.released += puts ? 0 : 3;
       const Handle handle = pool->get(65536).release();  // in transit, for a second

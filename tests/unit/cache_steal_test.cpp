@@ -67,7 +67,7 @@ struct Thread {
       answer_steal(record, [this] { forget(); });
     }
   }
-  std::uint32_t loaded_cell() const { return named.loaded.load() - 1; }
+  std::uint32_t loaded_cell() const { return loaded_number(named.loaded.load()) - 1; }
 
   // A get by the hit path, else by another magazine of the ring.
   bool get(std::uint32_t& slot, Mark& mark) {

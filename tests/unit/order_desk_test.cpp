@@ -121,7 +121,8 @@ struct Desk {
         const std::uint32_t at = link - 1 - pool.memory->plan().rings[r].first_cell;
         const lib::SharedRingView ring = pool.memory->ring(r);
         if (at >= ring.cell_bound()) continue;
-        next = ring.cells[at].link.exchange(0);
+        next = ring.cells[at].count.link();
+        ring.cells[at].count.set_link(0);
         take_all(r, at, granted.client(), slots);
       }
       link = next;

@@ -164,7 +164,8 @@ class Orderer {
     lib::SharedBatchRing batch(segment_.ring(0));
     while (link != 0) {
       const std::uint32_t number = link - 1 - segment_.control().descriptor(0).first_cell;
-      link = batch.view().cells[number].link.exchange(0);
+      link = batch.view().cells[number].count.link();
+      batch.view().cells[number].count.set_link(0);
       const std::uint64_t bytes = batch.count_of(number) * std::uint64_t{65536};
       batch.release(number, owner, 0);
       lib::SharedClientCharge(segment_.control().client(record_).charged_bytes,

@@ -4,7 +4,8 @@
 //   1  ask      CAS steal NONE -> REQ
 //   -  barrier  membarrier(GLOBAL_EXPEDITED): one for all threads asked in a round
 //   2  look     busy is not 0: CAS REQ -> NONE, and nothing is taken
-//   3  list     the magazines whose owner word is the thread's, as its record names them
+//   3  list     the magazines whose owner word is the thread's, as its record names them; and note what the thread has
+//               counted, which is in those magazines (thread_tally.hpp Y3)
 //   4  take     CAS REQ -> TAKEN — COMMIT: what is listed is not the thread's any more
 //   5  release  CAS owner thread -> 0, each listed magazine — COMMIT, and a hint
 //
@@ -14,7 +15,8 @@
 //       it writes busy, reads REQ, and answers by CAS REQ -> NONE (hot_path.hpp T3). So the list is whole (T1) and
 //       stands; it is made between 2 and 4, never after 4: then the thread may be awake again, and may have claimed the
 //       same magazine once more, under the same owner word.
-//   V2  A thread that finds TAKEN forgets what its record names, touches none of it, and answers NONE.
+//   V2  A thread that finds TAKEN forgets what its record names, touches none of it, goes on counting from what the thief
+//       noted, and answers NONE.
 //   V3  A magazine is released once: it is listed once, and owned by that very word when it is listed; only a thief's
 //       CAS can end that ownership after 4.
 //   V4  Never from a client that is dead or whose reclaim has begun: a reclaim that was killed leaves a window of its
@@ -110,7 +112,8 @@ class CacheSteal {
     for (std::uint32_t r = 0; r < rings_.size(); ++r) {
       const std::size_t begin = list.size();
       const RingRecord<Atom>& record = records[r];
-      add(r, record.loaded.load(std::memory_order_relaxed), thread, owner, begin, list);
+      add(r, loaded_number(record.loaded.load(std::memory_order_relaxed)), thread, owner, begin,
+          list);
       add(r, record.previous.load(std::memory_order_relaxed), thread, owner, begin, list);
       const std::uint32_t spares =
           std::min(record.spare_count.load(std::memory_order_relaxed), kMaxSpares);
@@ -138,7 +141,7 @@ class CacheSteal {
   bool is_named(const RingRecord<Atom>* records, std::uint32_t ring, std::uint32_t cell) const {
     const RingRecord<Atom>& record = records[ring];
     const std::uint32_t named = rings_[ring].first_cell + cell + 1;
-    if (record.loaded.load(std::memory_order_relaxed) == named) return true;
+    if (loaded_number(record.loaded.load(std::memory_order_relaxed)) == named) return true;
     if (record.previous.load(std::memory_order_relaxed) == named) return true;
     const std::uint32_t spares =
         std::min(record.spare_count.load(std::memory_order_relaxed), kMaxSpares);

@@ -20,6 +20,7 @@
 namespace zeropool::inline v1::lib {
 
 using SharedMagazine = Magazine<std::atomic>;
+using SharedCountWord = CountWord<std::atomic>;
 using SharedSlotWords = SlotWords<std::atomic>;
 using SharedThreadRecord = ThreadRecord<std::atomic>;
 using SharedRingRecord = RingRecord<std::atomic>;

@@ -3,7 +3,7 @@
 //
 // Thread safety: the thread of the cache.
 // Invariants: T3 (busy before, steal looked at after), S1, S2 (the order of mark and count).
-// Crash safety: as in slot_transfer.hpp; the counter is written last, so a kill may leave one operation uncounted.
+// Crash safety: as in slot_transfer.hpp. The store that commits an operation counts it, too (thread_tally.hpp).
 
 #include <atomic>
 #include <cstdint>
@@ -12,12 +12,6 @@
 #include <zeropool/lib/thread_cache.hpp>
 
 namespace zeropool::inline v1::lib {
-
-// Adds one to a counter that only this thread writes.
-template <template <typename> class Atom>
-inline void count_one(Atom<std::uint64_t>& counter) noexcept {
-  counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-}
 
 // T3: an operation has begun; false when the daemon wants or has this thread's magazines.
 template <template <typename> class Atom>
@@ -48,7 +42,8 @@ template <template <typename> class Atom>
   bool hit = false;
   if (enter(record)) [[likely]] {
     Magazine<Atom>& magazine = *ring.loaded;
-    const std::uint32_t top = magazine.count.load(std::memory_order_relaxed) - 1;
+    const std::uint64_t after = magazine.count.word.load(std::memory_order_relaxed) + kTake<Atom>;
+    const auto top = static_cast<std::uint32_t>(after & CountWord<Atom>::kCountMask);
     if (top < kMaxMagazineSlots) [[likely]] {
       slot = magazine.slots[top].load(std::memory_order_relaxed);
       if (slot < ring.slot_bound) [[likely]] {
@@ -58,9 +53,7 @@ template <template <typename> class Atom>
           ring.slots[slot].mark.store(generation.word | cache.held_bits,
                                       std::memory_order_relaxed);  // get 1
           program_order();
-          magazine.count.store(top, std::memory_order_relaxed);  // get 2: COMMIT
-          program_order();
-          count_one(ring.record->tls_hits);
+          magazine.count.word.store(after, std::memory_order_relaxed);  // get 2: COMMIT
           hit = true;
         }
       }
@@ -79,19 +72,19 @@ template <template <typename> class Atom>
   if (enter(record)) [[likely]] {
     const std::uint64_t held = generation.word | cache.held_bits;
     Magazine<Atom>& magazine = *ring.loaded;
-    const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);
+    const std::uint64_t before = magazine.count.word.load(std::memory_order_relaxed);
+    const auto count = static_cast<std::uint32_t>(before & CountWord<Atom>::kCountMask);
     if (count < ring.record->limit.load(std::memory_order_relaxed) && slot < ring.slot_bound &&
         ring.slots[slot].mark.load(std::memory_order_relaxed) == held) [[likely]] {
       magazine.slots[count].store(slot, std::memory_order_relaxed);  // put 1
       program_order();
-      magazine.count.store(count + 1, std::memory_order_relaxed);  // put 2: COMMIT
+      magazine.count.word.store(before + kPut<Atom>,
+                                std::memory_order_relaxed);  // put 2: COMMIT
       program_order();
       // The next generation, free. (The last one is followed by the first.)
       ring.slots[slot].mark.store(generation.word + (std::uint64_t{1} << Mark::kGenerationShift) +
                                       Mark::holder_bits(SlotState::kFree, 0),
                                   std::memory_order_relaxed);  // put 3
-      program_order();
-      count_one(ring.record->puts);
       hit = true;
     }
   }

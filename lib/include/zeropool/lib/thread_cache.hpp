@@ -17,7 +17,7 @@
 namespace zeropool::inline v1::lib {
 
 // Count of the dummy magazine: no get finds a slot in it, no put room.
-inline constexpr std::uint32_t kDummyCount = 0xffffffffU;
+inline constexpr std::uint32_t kDummyCount = 0xffU;
 
 // One thread and one ring.
 template <template <typename> class Atom>

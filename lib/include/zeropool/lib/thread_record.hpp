@@ -37,29 +37,44 @@ enum class FailureReason : std::uint32_t {
 };
 inline constexpr std::uint32_t kFailureReasons = 8;
 
+// RingRecord::loaded.
+constexpr std::uint32_t loaded_number(std::uint64_t loaded) noexcept {
+  return static_cast<std::uint32_t>(loaded);
+}
+
+// Gets and puts of a thread in a ring up to the moment when the loaded magazine's count word was `since`.
+template <template <typename> class Atom>
+struct TallyBase {
+  Atom<std::uint64_t> hits;  // gets served by this thread's own magazines
+  Atom<std::uint64_t> puts;
+  Atom<std::uint64_t> since;
+};
+
 // One thread and one ring. Magazine numbers are 1 + the pool-wide number; 0 means none.
 template <template <typename> class Atom>
 struct alignas(kCacheLine) RingRecord {
-  // The line of hits.
-  Atom<std::uint32_t> loaded;
+  // What a put by the hit path reads, and what a claim writes.
+  Atom<std::uint64_t> loaded;  // {tally number: 32, magazine number: 32} (thread_tally.hpp)
   Atom<std::uint32_t> previous;
   Atom<std::uint32_t>
       limit;  // a put with so many slots in `loaded` takes the slow path; 0 while orders wait
   Atom<std::uint32_t> spare_limit;  // spares that the thread may keep
-  Atom<std::uint64_t> tls_hits;     // gets served by this thread's own magazines
-  Atom<std::uint64_t> puts;
+  Atom<std::uint32_t> spare_count;
   Atom<std::uint64_t> shared_hits;  // gets served by a claim
   Atom<std::uint64_t> allocations;  // gets served by an order
   Atom<std::uint64_t> ring_claims;  // magazines claimed
   Atom<std::uint64_t> contention;   // lost CAS and skipped magazines
-  // The line of the slow path.
+  Atom<std::uint64_t> dropped;      // entries found not free at a get
+  // The line of hits and puts.
+  TallyBase<Atom> tallies[2];
+  Atom<std::uint64_t> taken_hits;  // both, once `steal` is kStealTaken: the daemon's to write
+  Atom<std::uint64_t> taken_puts;
+  // The line of spares and hand-offs.
   Atom<std::uint32_t> spares[kMaxSpares];
-  Atom<std::uint32_t> spare_count;
-  Atom<std::uint32_t> reserved;
   Atom<std::uint64_t> released;     // hand-offs begun
   Atom<std::uint64_t> adopted;      // hand-offs ended
   Atom<std::uint64_t> remote_gets;  // gets served from another node than the thread's
-  Atom<std::uint64_t> dropped;      // entries found not free at a get
+  Atom<std::uint64_t> reserved[2];
   // The line of failures.
   Atom<std::uint64_t> failures[kFailureReasons];
 };
