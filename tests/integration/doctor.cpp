@@ -61,7 +61,7 @@ TEST_CASE("doctor: without a daemon the machine is looked at all the same") {
   CHECK(has(result.out, "online nodes"));
 }
 
-TEST_CASE("doctor: a user whom the daemon serves but tells no more is told to ask as root, no failure") {
+TEST_CASE("doctor: a user whom the daemon tells no more is told to ask as root, and no failure") {
   if (::geteuid() != 0) {
     MESSAGE("not run: it takes root to become another user");
     return;

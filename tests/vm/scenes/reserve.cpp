@@ -200,12 +200,14 @@ TEST_CASE("--reserve-pages: a node that has less fails alone, and is named with 
     if (node.id == full_node.id) {
       // What it gave, and what to do: on standard error, where the journal shows it as such.
       CHECK_MESSAGE(result.err.find(name) != std::string::npos, result.err);
-      CHECK_MESSAGE(result.err.find("of 128 pages of 2MiB are free") != std::string::npos, result.err);
+      CHECK_MESSAGE(result.err.find("of 128 pages of 2MiB are free") != std::string::npos,
+                    result.err);
       CHECK(result.err.find("reserve earlier after boot") != std::string::npos);
       CHECK(count_on(node) < 128);
     } else {
-      CHECK_MESSAGE(result.out.find(name + "128 of 128 pages of 2MiB are free") != std::string::npos,
-                    result.out);
+      CHECK_MESSAGE(
+          result.out.find(name + "128 of 128 pages of 2MiB are free") != std::string::npos,
+          result.out);
       CHECK(count_on(node) == 128);
     }
     write_file("/sys/devices/system/node/node" + std::to_string(node.id) +
