@@ -41,7 +41,8 @@ AdminAnswer unreachable(const std::string& path, int error) {
     case EACCES:
     case EPERM:
       return failed(kExitFailed, "access denied to " + path +
-                                     "; join the group that owns it, or run this as root");
+                                     "; join the group that owns it and log in again, or run "
+                                     "this as root");
     default:
       return failed(kExitNoDaemon, "cannot connect to " + path + ": " + std::strerror(error));
   }
@@ -102,7 +103,10 @@ AdminAnswer read_answer(const lib::Received& received, const std::string& path) 
   }
   if (reply->code != lib::ErrorCode::ok) {
     const std::string sentence(lib::text_of(reply->sentence));
-    return failed(kExitFailed, sentence.empty() ? lib::error_name(reply->code) : sentence);
+    AdminAnswer answer =
+        failed(kExitFailed, sentence.empty() ? lib::error_name(reply->code) : sentence);
+    answer.refused = reply->code == lib::ErrorCode::access_denied;
+    return answer;
   }
   AdminAnswer answer;
   if (received.fds.size() != 1 || reply->document_bytes > kMaxDocumentBytes ||

@@ -18,8 +18,9 @@ inline constexpr int kExitNoDaemon = 3;  // nobody answers
 
 struct AdminAnswer {
   int exit_code = kExitOk;
-  std::string error;  // a sentence, when exit_code is not kExitOk
-  std::string text;   // the document as it came
+  bool refused = false;  // by a daemon that answered: it does not let this user ask for that
+  std::string error;     // a sentence, when exit_code is not kExitOk
+  std::string text;      // the document as it came
   nlohmann::json document;
 };
 

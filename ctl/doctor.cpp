@@ -26,6 +26,17 @@ bool any(const Findings& findings, Level level) {
                      [&](const Finding& finding) { return finding.level == level; });
 }
 
+// Why a daemon did not say anything of itself, and what to do.
+Finding why_silent(const AdminAnswer& answer) {
+  // None runs, or one that tells this user no more: the machine can be looked at all the same.
+  if (answer.exit_code == kExitNoDaemon) {
+    return {Level::kWarn, answer.error, "systemctl start zeropoold"};
+  }
+  if (answer.refused) return {Level::kWarn, answer.error, "sudo zeropoolctl doctor"};
+  return {Level::kBad, answer.error,
+          "usermod -aG zeropool $USER, and log in again; or run this as root"};
+}
+
 // The daemon's document, and what asking for it showed.
 nlohmann::json ask(const std::string& socket, Findings& findings) {
   const AdminAnswer answer = ask_daemon(socket, "doctor", "");
@@ -33,11 +44,7 @@ nlohmann::json ask(const std::string& socket, Findings& findings) {
     findings.push_back({Level::kOk, "zeropoold answers at " + lib::find_socket_path(socket), ""});
     return answer.document;
   }
-  // None runs: the machine can be looked at all the same. One that refuses is another matter.
-  const bool none = answer.exit_code == kExitNoDaemon;
-  findings.push_back({none ? Level::kWarn : Level::kBad, answer.error,
-                      none ? "systemctl start zeropoold"
-                           : "usermod -aG zeropool $USER, and log in again; or run this as root"});
+  findings.push_back(why_silent(answer));
   return nlohmann::json::object();
 }
 

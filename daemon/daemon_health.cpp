@@ -117,7 +117,7 @@ void look_at_pages(const PoolStatistics& pool, Sheet& sheet) {
     sheet.note("page_fallback",
                std::string("pages of ") + page_size_word(sizes.second) + " in place of " +
                    page_size_word(sizes.first) + " on " + counted(count, "node", "nodes"),
-               "run zeropoolctl doctor for the command that mends it");
+               "run zeropoolctl doctor, as root, for the command that mends it");
   }
   std::uint64_t misplaced = 0;
   for (const ArenaStatistics& arena : pool.arenas) misplaced += arena.misplaced_bytes;

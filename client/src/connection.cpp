@@ -164,7 +164,7 @@ Attached attach_once(const AttachWish& wish, const std::string& path, bool& cut)
     if (error == EACCES) {
       return failed(ErrorCode::access_denied,
                     "no permission to connect to " + path +
-                        ": join the group of the socket, or ask its operator");
+                        ": join the group that owns it and log in again, or ask its operator");
     }
     return failed(ErrorCode::no_daemon, no_daemon_sentence(path, error));
   }

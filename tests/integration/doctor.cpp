@@ -1,6 +1,9 @@
 // zeropoolctl doctor, against a real daemon on this machine, and without one.
 
+#include <filesystem>
 #include <string>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <doctest/doctest.h>
 
@@ -56,4 +59,29 @@ TEST_CASE("doctor: without a daemon the machine is looked at all the same") {
   CHECK(has(result.out, "warn  no daemon"));
   CHECK(has(result.out, "-> systemctl start zeropoold"));
   CHECK(has(result.out, "online nodes"));
+}
+
+TEST_CASE("doctor: a user whom the daemon tells no more is told to ask as root, and no failure") {
+  if (::geteuid() != 0) {
+    MESSAGE("not run: it takes root to become another user");
+    return;
+  }
+  DaemonProcess daemon("budget: 64MiB\n");
+  // Where everybody may run it, wherever the build is.
+  const std::string ctl = daemon.folder() + "/zeropoolctl";
+  std::filesystem::copy_file(ctl_program(), ctl);
+  ProgramOptions options;
+  options.arguments = {ctl, "--socket", daemon.socket(), "doctor"};
+  options.user = 65534;
+  const CommandResult result = run_command(options);
+  CHECK(result.exit_code == 0);
+  CHECK_MESSAGE(has(result.out, "warn  user 65534 may not ask for 'doctor'"), result.out);
+  CHECK_MESSAGE(has(result.out, "-> sudo zeropoolctl doctor"), result.out);
+  CHECK_FALSE(has(result.out, "usermod"));
+  // Behind a door that is closed there is another remedy.
+  REQUIRE(::chmod(daemon.socket().c_str(), 0600) == 0);
+  const CommandResult outside = run_command(options);
+  CHECK(outside.exit_code == 1);
+  CHECK_MESSAGE(has(outside.out, "bad   access denied to " + daemon.socket()), outside.out);
+  CHECK_MESSAGE(has(outside.out, "-> usermod -aG zeropool $USER, and log in again"), outside.out);
 }

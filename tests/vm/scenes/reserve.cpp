@@ -185,3 +185,35 @@ TEST_CASE("--reserve-pages: asks, says what each node gave, and the pages stay")
   }
   check_no_pages();
 }
+
+TEST_CASE("--reserve-pages: a node that has less fails alone, and is named with what it gave") {
+  check_no_pages();
+  const Node full_node = nodes_with(false, true).front();
+  CommandResult result;
+  {
+    const FullNode full(full_node.id, 96 * kMiB);
+    result = reserve_pages(config(512, false));
+  }
+  CHECK(result.exit_code == 1);
+  for (const Node& node : nodes_with(false, true)) {
+    const std::string name = "node " + std::to_string(node.id) + ": ";
+    if (node.id == full_node.id) {
+      // What it gave, and what to do: on standard error, where the journal shows it as such.
+      CHECK_MESSAGE(result.err.find(name) != std::string::npos, result.err);
+      CHECK_MESSAGE(result.err.find("of 128 pages of 2MiB are free") != std::string::npos,
+                    result.err);
+      CHECK(result.err.find("reserve earlier after boot") != std::string::npos);
+      CHECK(count_on(node) < 128);
+    } else {
+      CHECK_MESSAGE(
+          result.out.find(name + "128 of 128 pages of 2MiB are free") != std::string::npos,
+          result.out);
+      CHECK(count_on(node) == 128);
+    }
+    write_file("/sys/devices/system/node/node" + std::to_string(node.id) +
+                   "/hugepages/hugepages-2048kB/nr_hugepages",
+               "0");
+  }
+  const bool gone = eventually([] { return pages_in_all() == 0; });
+  CHECK_MESSAGE(gone, state_of_pages());
+}
