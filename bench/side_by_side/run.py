@@ -26,7 +26,7 @@ HUGE_MIB = 704  # what the largest of DPDK's pools takes
 
 # Repetitions, seconds of each, seconds for all rounds; the smoke test's figures mean nothing.
 # A full run has three minutes of other works beside them, and is to end within fifteen.
-MODES = {"full": (9, 0.1, 600), "quick": (3, 0.03, 80), "smoke": (1, 0.002, 30)}
+MODES = {"full": (7, 0.06, 600), "quick": (3, 0.03, 80), "smoke": (1, 0.002, 30)}
 # A work alone, of two threads, of two processes, a pipeline; nothing that a peer's service is needed for.
 SMOKE = {("P1", "glibc"), ("P2", "glibc"), ("other", "glibc"), ("P3", "one process"), ("P6", "by hand, FIFO over 4 MiB")}
 
