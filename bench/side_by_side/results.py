@@ -28,6 +28,11 @@ def entry(id, work, ours, unit, peer, peer_name, goal, met, ours_range=None, pee
             "goal": goal, "met": met, "ours_range": ours_range, "peer_range": peer_range, "note": note}
 
 
+def absent(id, work, unit, goal, why, peer_name="the goal alone"):
+    """A goal that nothing was measured for, and why."""
+    return entry(id, work, None, unit, None, peer_name, goal, None, note=why)
+
+
 def of_row(row, figures):
     """A row's entry. Without a verdict where the repetitions or the probe spread."""
     ours = figures[row.ours]

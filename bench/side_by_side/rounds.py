@@ -33,7 +33,10 @@ class Figures:
 
 def spread(values):
     """How far apart, of the median."""
-    return (max(values) - min(values)) / statistics.median(values) if values else 0.0
+    if not values or max(values) == min(values):
+        return 0.0
+    median = abs(statistics.median(values))
+    return (max(values) - min(values)) / median if median else float("inf")
 
 
 def run_process(words, environment):

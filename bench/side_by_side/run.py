@@ -22,10 +22,11 @@ from rounds import Rounds
 from works import KIB, MIB, Rows
 
 VIRTUAL_GIB = 64
-HUGE_MIB = 704  # what the largest of DPDK's pools takes
+HUGE_MIB = 1600  # what DPDK's pools of mixed sizes take; with 704 those of 1 MiB had no room
 
 # Repetitions, seconds of each, seconds for all rounds; the smoke test's figures mean nothing.
-MODES = {"full": (9, 0.2, 3000), "quick": (3, 0.03, 80), "smoke": (1, 0.002, 30)}
+# A full run has three minutes of other works beside them, and is to end within fifteen.
+MODES = {"full": (7, 0.06, 600), "quick": (3, 0.03, 80), "smoke": (1, 0.002, 30)}
 # A work alone, of two threads, of two processes, a pipeline; nothing that a peer's service is needed for.
 SMOKE = {("P1", "glibc"), ("P2", "glibc"), ("other", "glibc"), ("P3", "one process"), ("P6", "by hand, FIFO over 4 MiB")}
 
@@ -53,6 +54,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="where results.json and the plot go")
     parser.add_argument("--mode", choices=MODES, default="full")
     parser.add_argument("--only", default="", help="rows of these ids only, as P1,P4")
+    parser.add_argument("--stamp", default="", help="what stands before the figures in the documentation")
     parser.add_argument("--attach", action="store_true", help="attach time and memory only")
     parser.add_argument("--without", default="", help="start no RouDi, reserve no hugepages: roudi,hugepages")
     options = parser.parse_args()
@@ -61,7 +63,7 @@ def main():
     only = set(filter(None, options.only.split(",")))
     repetitions, seconds, time_limit = MODES[options.mode]
     began = time.monotonic()
-    about = machine.describe(root)
+    about = {**machine.describe(root), "stamp": options.stamp}
     options.out.mkdir(parents=True, exist_ok=True)
     cpus = machine.usable_cpus()
     ways = machine.ways(cpus)
@@ -77,13 +79,12 @@ def main():
             missing["hugepages"] = f"{HUGE_MIB} MiB of hugepages cannot be had"
         installed = Installed.read(options.build, missing)
         binaries = installed.binaries
-        environment, url, daemon = stack.enter_context(services.zeropoold(binaries, pools, VIRTUAL_GIB))
+        environment, url, daemon = stack.enter_context(
+            services.zeropoold(binaries, services.comparison_pools(pools, VIRTUAL_GIB)))
 
         entries = []
-        left_out = []
         if not options.attach:
             rows = Rows(installed, cpus, ways, pools, options.mode != "full")
-            left_out = rows.left_out
             chosen = [row for row in rows.rows if wanted(row, only)]
             if options.mode == "smoke":
                 chosen = [row for row in chosen if (row.id, row.peer_name) in SMOKE and row.ours.size == 64 * KIB]
@@ -93,12 +94,13 @@ def main():
             judged = {task for row in chosen if row.goal for task in (row.ours, row.peer)}
             rounds.run(tasks, judged, repetitions, time_limit)
             entries += [results.of_row(row, rounds.figures) for row in chosen]
-            left_out.append(f"rounds: {rounds.done}")
+            entries += [one for one in rows.absent if not only or one["id"] in only]
+            about["rounds"] = rounds.done
             if options.mode != "smoke":
                 entries += extra_entries(options, only, binaries, environment, url, daemon)
         if options.attach or not only or "attach" in only:
             clients, threads = (3, 8) if options.mode == "smoke" else (32, 64)
-            entries += programs.attach(binaries, environment, daemon, clients, threads, VIRTUAL_GIB)
+            entries += timed("attach", programs.attach(binaries, environment, daemon, clients, threads, VIRTUAL_GIB))
 
     entries.sort(key=lambda one: (not one["id"].startswith("P"), len(one["id"]) if one["id"][0] == "P" else 0,
                                   one["id"] if one["id"][0] == "P" else ""))
@@ -116,9 +118,18 @@ def main():
     for peer, why in dict.fromkeys((one["peer_name"], one["note"]) for one in entries
                                    if one["note"].startswith("peer: ") and "installed" in one["note"]):
         print(f"left out: {peer}: {why}")
-    for line in left_out:
-        print(line)
+    if "rounds" in about:
+        print(f"rounds: {about['rounds']}")
     print(f"\n{options.out}/results.json, results.svg, machine.json; {about['seconds']} s")
+    if options.stamp:
+        print(f"\n{options.stamp}")
+
+
+def timed(name, entries):
+    begun = time.monotonic()
+    entries = list(entries)
+    say(f"{name}: {time.monotonic() - begun:.0f} s")
+    return entries
 
 
 def extra_entries(options, only, binaries, environment, url, daemon):
@@ -126,18 +137,18 @@ def extra_entries(options, only, binaries, environment, url, daemon):
     quick = options.mode == "quick"
     found = []
     if not only or "P7" in only:
-        found += programs.metrics_cost(binaries, environment, 3 if quick else 15)
+        found += timed("P7", programs.metrics_cost(binaries, environment, 3 if quick else 15))
     if not only or "P12" in only:
-        found += programs.metadata(binaries, environment, url, services.METADATA_MIB)
+        found += timed("P12", programs.metadata(binaries, environment, url, services.METADATA_MIB))
     if not only or "demo" in only:
-        found += programs.demo(binaries, environment, 1 if quick else 5, (64 if quick else 1024) * MIB)
+        found += timed("demo", programs.demo(binaries, environment, 1 if quick else 3, (64 if quick else 512) * MIB))
     if quick:
         return found
     if not only or only & {"P8", "P9", "P11", "P16"}:
-        found += [one for one in programs.printed(binaries, environment) if not only or one["id"] in only]
+        found += timed("P8, P9, P11, P16", programs.printed(binaries, only, 3))
     if not only or "P10" in only:
-        with services.zeropoold(binaries, [], VIRTUAL_GIB, "limits: {threads: 8192}\n") as (theirs, address, pid):
-            found += programs.scrape(binaries, theirs, pid, address)
+        with services.zeropoold(binaries, services.SCRAPE_POOLS, services.SCRAPE_LINES) as (theirs, address, pid):
+            found += timed("P10", programs.scrape(binaries, theirs, pid, address))
     return found
 
 

@@ -38,24 +38,33 @@ def stop(process):
         process.wait()
 
 
+def comparison_pools(pipeline_pools, virtual_gib):
+    """Lines of the configuration."""
+    return ["bench: {classes: [4KiB, 16KiB, 64KiB, 256KiB, 1MiB, 4MiB], limit: 1GiB, thread_cache: 16MiB}",
+            f"small: {{classes: [4KiB], limit: {METADATA_MIB}MiB}}",
+            f"large: {{classes: [64KiB], limit: {METADATA_MIB}MiB}}",
+            f"vast: {{classes: [64KiB], limit: {virtual_gib}GiB}}"] + [
+                f"{pool_name(size, mib)}: {{classes: [{size // 1024}KiB], limit: {mib + mib // 16 + 2}MiB}}"
+                for size, mib in pipeline_pools]
+
+
+# P10: room for 4,096 threads, none of which caches much.
+SCRAPE_POOLS = ["bench: {classes: [4KiB, 64KiB, 1MiB, 4MiB], thread_cache: 64KiB}"]
+SCRAPE_LINES = "pages: {size: [4KiB]}\nlimits: {threads: 8192}\n"
+
+
 @contextmanager
-def zeropoold(binaries, pipeline_pools, virtual_gib, more=""):
+def zeropoold(binaries, pools, more=""):
     """A zeropoold of the bench's own: (environment for clients, metrics' URL, its pid)."""
     folder = Path(tempfile.mkdtemp(prefix="zeropool-bench."))
     free_mib = meminfo("MemAvailable") // 1024
     budget = max(1024, free_mib * 3 // 4)
-    pools = ["  bench: {classes: [4KiB, 16KiB, 64KiB, 256KiB, 1MiB, 4MiB], limit: 1GiB, thread_cache: 16MiB}",
-             f"  small: {{classes: [4KiB], limit: {METADATA_MIB}MiB}}",
-             f"  large: {{classes: [64KiB], limit: {METADATA_MIB}MiB}}",
-             f"  vast: {{classes: [64KiB], limit: {virtual_gib}GiB}}"]
-    pools += [f"  {pool_name(size, mib)}: {{classes: [{size // 1024}KiB], limit: {mib + mib // 16 + 2}MiB}}"
-              for size, mib in pipeline_pools]
     (folder / "zeropoold.yaml").write_text(
         f"budget: {budget}MiB\n"
         f"socket: {{path: {folder}/socket, mode: \"0600\"}}\n"
         "metrics: {listen: [\"127.0.0.1:0\"]}\n"
         "log: {level: info}\n" + more +
-        "pools:\n" + "\n".join(pools) + "\n")
+        "pools:\n" + "".join(f"  {pool}\n" for pool in pools))
     log = open(folder / "log", "w+")
     process = subprocess.Popen([binaries / "zeropoold", "--config", folder / "zeropoold.yaml"],
                                stdout=log, stderr=log)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import peers as p
+from results import absent
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -59,7 +60,7 @@ def size_text(size):
 
 
 class Rows:
-    """The rows for a machine: what needs CPUs that it does not have is left out, and said so in `left_out`."""
+    """The rows for a machine, and in `absent` the goals that need CPUs which it does not have."""
 
     def __init__(self, installed, cpus, ways, pipeline_pools, quick):
         self.installed = installed
@@ -68,12 +69,16 @@ class Rows:
         self.pipeline_pools = pipeline_pools
         self.quick = quick
         self.rows = []
-        self.left_out = []
+        self.absent = []
         self.alone()
         if "near" in ways:
             self.together(tuple(ways["near"][:2]))
         else:
-            self.left_out.append("works of two cores: this machine lets the bench use one CPU under an L3")
+            for id, unit in (("P3", "ns"), ("P4", "ns"), ("P5", "ns"), ("P6", "GB/s")):
+                self.absent.append(absent(id, "two cores under one L3", unit, None, "the bench may use one CPU under an L3"))
+        if "far" not in ways:
+            self.absent.append(absent("P6", "pipeline between two L3s", "GB/s", at_least(5).text("GB/s"),
+                                      "the bench may use CPUs under one L3 only", "glibc"))
         for way, on in ways.items():
             self.pipelines(way, tuple(on))
         self.many_cores()
@@ -168,8 +173,12 @@ class Rows:
     def many_cores(self):
         """P13, with as many cores as there are: a verdict only from 16."""
         count = min(16, len(self.cpus))
+        if count < 16:
+            why = f"the bench may use {len(self.cpus)} cores, and 16 are wanted"
+            self.absent.append(absent("P13", "hits of 16 threads, 64 KiB", "ns", at_most(1 / 0.95).text("ns"), why, "one thread"))
+            self.absent.append(absent("P13", "8 pipelines at once, 64 KiB, a pair", "GB/s", at_least(0.9).text("GB/s"), why,
+                                      "one pipeline"))
         if count < 4:
-            self.left_out.append(f"P13: this machine lets the bench use {len(self.cpus)} cores, 16 are wanted")
             return
         judged = at_most(1 / 0.95) if count == 16 else None
         all_of_them = tuple(self.cpus[:count])
