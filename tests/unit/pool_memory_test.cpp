@@ -363,6 +363,7 @@ TEST_CASE(
   std::atomic<std::uint32_t>& low = memory->view().descriptor(1).low;
   const std::uint64_t before = memory->published_slots(1);
   machine.node.free_mib(0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the guard's last reading is old
   low.store(lib::kLowFillUp);
   memory->header().rings_low.store(1);
   memory->top_up();
