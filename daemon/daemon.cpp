@@ -20,6 +20,17 @@
 
 namespace zeropool::daemon {
 
+namespace {
+
+// What is under way comes yet, and no growth follows a growth while clients go on taking.
+void end_top_up(const std::vector<std::unique_ptr<Pool>>& pools) {
+  for (const auto& pool : pools) {
+    pool->memory->no_top_up_before(std::chrono::steady_clock::time_point::max());
+  }
+}
+
+}  // namespace
+
 Daemon::Daemon(DaemonOptions options)
     : options_(std::move(options)),
       started_unix_seconds_(static_cast<std::uint64_t>(std::time(nullptr))),
@@ -30,6 +41,7 @@ Daemon::~Daemon() {
   sessions_.reset();
   close_listener();
   if (loop_) loop_->around_sleep({}, {});
+  end_top_up(pools_);
   if (commits_) commits_->finish();
 }
 
@@ -77,6 +89,7 @@ void Daemon::make_room_for_the_next() {
   // Who connects now waits for the next daemon.
   if (!activated_.path.empty()) close_listener();
   if (listener_) store_->keep("listener", listener_->fd());
+  end_top_up(pools_);
   commits_->finish();
   loop_->stop();
 }

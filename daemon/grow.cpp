@@ -172,6 +172,7 @@ void PoolMemory::State::extent_done(std::uint32_t ring, std::uint32_t extent,
     arena.refused = true;
   }
   if (published) published(ring);
+  if (state.growing_slots == 0) growth_ended(ring);
 }
 
 }  // namespace zeropool::daemon

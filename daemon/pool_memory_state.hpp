@@ -245,6 +245,7 @@ struct PoolMemory::State {
 
   // watermarks.cpp
   void top_up();
+  void growth_ended(std::uint32_t ring);
   std::uint64_t free_slots(std::uint32_t ring) const;
   std::uint64_t cold_slots(std::uint32_t ring) const;
 

@@ -33,9 +33,11 @@ void PoolMemory::State::top_up() {
     std::atomic<std::uint32_t>& low = view.descriptor(ring).low;
     const bool possible = allowance >= plan.rings[ring].extent_bytes;
     const std::uint32_t wish = low.load(std::memory_order_acquire);
-    const bool raised = wish == lib::kLowFillUp;
-    if (raised) low.store(0, std::memory_order_release);
-    if (wish > lib::kLowFillUp && possible) low.store(0, std::memory_order_release);
+    // What a wish began has ended. Wishes since have not been heard: this is the look that they would have had.
+    const bool ended = wish == lib::kLowUnderWay && state.growing_slots == 0;
+    const bool raised = wish == lib::kLowFillUp || ended;
+    const bool refused_before = wish > lib::kLowFillUp && wish != lib::kLowUnderWay;
+    if (raised || (refused_before && possible)) low.store(0, std::memory_order_release);
     state.demanded = state.demanded || raised;
     if (!state.demanded) continue;
     const std::uint64_t class_bytes = plan.rings[ring].class_bytes;
@@ -46,12 +48,21 @@ void PoolMemory::State::top_up() {
         (watermarks.high_bytes - free_bytes + class_bytes - 1) / class_bytes;
     const std::uint64_t before = services.budget.snapshot(*account).committed_bytes;
     const GrowOutcome outcome = grow(ring, slots, allowance, GrowFor::kAhead);
-    if (raised && outcome != GrowOutcome::kStarted && outcome != GrowOutcome::kUnderWay) {
+    const bool grows = outcome == GrowOutcome::kStarted || outcome == GrowOutcome::kUnderWay;
+    if (raised && grows) low.store(lib::kLowUnderWay, std::memory_order_release);
+    if (wish == lib::kLowFillUp && !grows) {
       low.store(lib::kLowNothingToDo, std::memory_order_release);
     }
     const std::uint64_t after = services.budget.snapshot(*account).committed_bytes;
     allowance -= std::min(allowance, after > before ? after - before : 0);
   }
+}
+
+// Clients have not rung since it began (kLowUnderWay): what they took meanwhile is brought, too, until the ring is at its
+// high watermark or nothing more is to be had. Clients can write the word: it costs a look at most.
+void PoolMemory::State::growth_ended(std::uint32_t ring) {
+  const std::uint32_t wish = view.descriptor(ring).low.load(std::memory_order_relaxed);
+  if (wish == lib::kLowUnderWay) top_up();
 }
 
 std::uint64_t PoolMemory::State::free_slots(std::uint32_t ring) const {

@@ -314,6 +314,74 @@ TEST_CASE("watermarks grow a ring that runs low, and thread records and orders f
   check_idle_rings(*memory);
 }
 
+TEST_CASE("while a ring grows nobody need ask again: what is taken meanwhile is brought, too") {
+  Machine machine(std::uint64_t{512} << 20);
+  std::string why;
+  PoolConfig config = straddling();
+  config.watermarks.low_bytes = 8 << 20;
+  config.watermarks.high_bytes = 24 << 20;
+  const auto memory = machine.pool(config, why);
+  REQUIRE_MESSAGE(memory, why);
+  std::atomic<std::uint32_t>& low = memory->view().descriptor(1).low;
+  const std::uint64_t before = memory->published_slots(1);
+  low.store(lib::kLowFillUp);
+  memory->header().rings_low.store(1);
+  memory->top_up();
+  CHECK(low.load() == lib::kLowUnderWay);
+  memory->top_up();  // another's turn changes nothing
+  CHECK(low.load() == lib::kLowUnderWay);
+  // Before what comes is there, a client takes all there is.
+  const lib::OwnerWord me = lib::OwnerWord::thread(7, 0, 0);
+  lib::SharedBatchRing ring(memory->ring(1));
+  lib::ClaimStats stats;
+  std::vector<std::uint32_t> taken;
+  for (;;) {
+    const std::uint32_t cell = ring.claim_filled(0, me, stats);
+    if (cell == lib::kNone) break;
+    taken.push_back(cell);
+  }
+  REQUIRE(taken.size() * memory->plan().rings[1].magazine_slots >= before);
+  REQUIRE(before * 65536 > (2U << 20));  // more than the last extent's rounding up
+  machine.commits.finish();
+  CHECK(low.load() == 0);
+  CHECK(memory->free_slots_estimate(1) * 65536 >= (22U << 20));
+  CHECK((memory->published_slots(1) - before) * 65536 >= (22U << 20));
+  for (const std::uint32_t cell : taken) ring.release(cell, me, 0);
+  machine.check_books(*memory);
+  check_idle_rings(*memory);
+}
+
+TEST_CASE(
+    "after a growth that failed clients may ask again, and are told that nothing is to come") {
+  Machine machine(std::uint64_t{512} << 20);
+  std::string why;
+  PoolConfig config = straddling();
+  config.watermarks.low_bytes = 8 << 20;
+  config.watermarks.high_bytes = 24 << 20;
+  const auto memory = machine.pool(config, why);
+  REQUIRE_MESSAGE(memory, why);
+  std::atomic<std::uint32_t>& low = memory->view().descriptor(1).low;
+  const std::uint64_t before = memory->published_slots(1);
+  machine.node.free_mib(0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the guard's last reading is old
+  low.store(lib::kLowFillUp);
+  memory->header().rings_low.store(1);
+  memory->top_up();
+  CHECK(low.load() == lib::kLowUnderWay);
+  machine.commits.finish();
+  CHECK(low.load() == 0);  // clients may ask again,
+  CHECK(memory->published_slots(1) == before);
+  // and are answered, unless the next try is due already
+  for (int ask = 0; ask < 100 && low.load() != lib::kLowNothingToDo; ++ask) {
+    low.store(lib::kLowFillUp);
+    memory->header().rings_low.store(1);
+    memory->top_up();
+    machine.commits.finish();
+  }
+  CHECK(low.load() == lib::kLowNothingToDo);
+  machine.check_books(*memory);
+}
+
 TEST_CASE("what a hostile client writes never crashes or stops the daemon") {
   Machine machine(std::uint64_t{128} << 20);
   std::string why;

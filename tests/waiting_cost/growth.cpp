@@ -1,13 +1,18 @@
-// P8. Memory that comes, against the kernel's calls alone; then gets at half that speed.
+// P8. Memory that comes, against the kernel's calls alone; then gets at half that speed. Beside them the same gets without
+// growth, and those next to a process that commits memory: what of a slow get is the machine's.
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <fcntl.h>
 #include <stdexcept>
 #include <string>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <vector>
 
@@ -28,6 +33,7 @@ constexpr std::uint64_t kBytes = 1024 * kMiB;
 constexpr std::size_t kBuffer = 65536;
 constexpr std::uint64_t kStep = 2 * kMiB;  // as the daemon commits it (commit.hpp)
 constexpr int kRounds = 5;
+constexpr std::chrono::nanoseconds kGoal = 5us;  // for 999 gets of 1000
 
 constexpr const char* kConfig = R"(budget: 1600MiB
 pages: {size: [4KiB]}
@@ -78,30 +84,88 @@ double pool_speed() {
   return static_cast<double>(kBytes / kMiB) / seconds_since(begun);
 }
 
-// How long each get takes while demand grows at so many MiB a second.
-LatencyHistogram gets_at(double mib_per_second, std::uint64_t& ordered) {
-  const zeropool::testing::DaemonProcess daemon(kConfig);
-  auto pool = daemon.open();
-  if (!pool) throw std::runtime_error(pool.error().sentence);
-  LatencyHistogram histogram;
+// What gets of 1 GiB took, at a pace.
+struct Gets {
+  LatencyHistogram took;
+  std::uint64_t slow = 0;         // above the goal
+  std::uint64_t ordered = 0;      // slow ones that had to wait for their memory
+  std::uint64_t preemptions = 0;  // times that the kernel gave the client's CPU to others
+};
+
+std::uint64_t preemptions_so_far() {
+  rusage use{};
+  ::getrusage(RUSAGE_THREAD, &use);
+  return static_cast<std::uint64_t>(use.ru_nivcsw);
+}
+
+// So many MiB a second are got, to kBytes, and put back.
+void get_at(zeropool::Pool& pool, double mib_per_second, Gets& gets) {
   std::vector<zeropool::Buffer> held;
   held.reserve(kBytes / kBuffer);
   const double each = static_cast<double>(kBuffer) / static_cast<double>(kMiB) / mib_per_second;
+  const std::uint64_t ordered_before = pool.stats().allocations;
+  const std::uint64_t preempted_before = preemptions_so_far();
   const Clock::time_point begun = Clock::now();
   while (held.size() < kBytes / kBuffer) {
     // In time: what came late is asked for at once after.
     while (seconds_since(begun) < each * static_cast<double>(held.size())) {
     }
     const Clock::time_point asked = Clock::now();
-    zeropool::Buffer buffer = pool->get(kBuffer);
+    zeropool::Buffer buffer = pool.get(kBuffer);
     const auto took =
         std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - asked).count();
     if (!buffer) throw std::runtime_error(buffer.error().sentence);
-    histogram.add(static_cast<std::uint64_t>(took));
+    gets.took.add(static_cast<std::uint64_t>(took));
+    if (took > kGoal.count()) ++gets.slow;
     held.push_back(std::move(buffer));
   }
-  ordered += pool->stats().allocations;
-  return histogram;
+  gets.preemptions += preemptions_so_far() - preempted_before;
+  gets.ordered += pool.stats().allocations - ordered_before;
+}
+
+// A process that brings memory by fallocate alone, as fast as it comes, and gives it back, until this one goes.
+class Neighbour {
+ public:
+  Neighbour() : pid_(::fork()) {
+    if (pid_ < 0) throw std::runtime_error("fork");
+    if (pid_ == 0) bring();
+  }
+  ~Neighbour() {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  Neighbour(const Neighbour&) = delete;
+  Neighbour& operator=(const Neighbour&) = delete;
+
+ private:
+  [[noreturn]] static void bring() {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const int fd = ::memfd_create("neighbour", MFD_CLOEXEC);
+    constexpr std::uint64_t kMost = 256 * kMiB;
+    for (std::uint64_t at = 0; fd >= 0; at = (at + kStep) % kMost) {
+      const auto offset = static_cast<off_t>(at);
+      constexpr auto kLength = static_cast<off_t>(kStep);
+      if (at == 0 && ::ftruncate(fd, 0) != 0) break;
+      if (::fallocate(fd, 0, offset, kLength) != 0) break;
+    }
+    ::_exit(1);
+  }
+
+  pid_t pid_;
+};
+
+void print(const char* what, const Gets& gets) {
+  std::printf(
+      "     %s: median %llu ns, p99 %llu, p99.9 %llu (goal: %lld), max %llu\n"
+      "       %llu gets: %llu ordered, %llu more above the goal; off its CPU %llu times\n",
+      what, static_cast<unsigned long long>(gets.took.quantile(0.5)),
+      static_cast<unsigned long long>(gets.took.quantile(0.99)),
+      static_cast<unsigned long long>(gets.took.quantile(0.999)),
+      static_cast<long long>(kGoal.count()), static_cast<unsigned long long>(gets.took.largest()),
+      static_cast<unsigned long long>(gets.took.total()),
+      static_cast<unsigned long long>(gets.ordered),
+      static_cast<unsigned long long>(gets.slow - std::min(gets.slow, gets.ordered)),
+      static_cast<unsigned long long>(gets.preemptions));
 }
 
 }  // namespace
@@ -119,18 +183,22 @@ void bench_growth() {
       "0.9)\n",
       median(ours), median(raw), median(ours) / median(raw));
   const double half = median(raw) / 2;
-  LatencyHistogram all;
-  std::uint64_t ordered = 0;
-  for (int i = 0; i < kRounds; ++i) all.add(gets_at(half, ordered));
-  std::printf(
-      "     get while demand grows at %.0f MiB/s: median %llu ns, p99 %llu, p99.9 %llu (goal: "
-      "5000), "
-      "max %llu (%llu gets, %llu of them ordered)\n",
-      half, static_cast<unsigned long long>(all.quantile(0.5)),
-      static_cast<unsigned long long>(all.quantile(0.99)),
-      static_cast<unsigned long long>(all.quantile(0.999)),
-      static_cast<unsigned long long>(all.largest()), static_cast<unsigned long long>(all.total()),
-      static_cast<unsigned long long>(ordered));
+  Gets growing;
+  Gets there;
+  Gets beside;
+  for (int i = 0; i < kRounds; ++i) {  // in turn, too
+    const zeropool::testing::DaemonProcess daemon(kConfig);
+    auto pool = daemon.open();
+    if (!pool) throw std::runtime_error(pool.error().sentence);
+    get_at(*pool, half, growing);
+    get_at(*pool, half, there);
+    const Neighbour neighbour;
+    get_at(*pool, half, beside);
+  }
+  std::printf("     at %.0f MiB/s, half of that:\n", half);
+  print("get while demand grows", growing);
+  print("the same gets of memory that is there", there);
+  print("and beside a process that does nothing but fallocate", beside);
 }
 
 }  // namespace zeropool_bench

@@ -159,10 +159,12 @@ struct alignas(kCacheLine) RingDescriptor {
   alignas(kCacheLine) std::atomic<std::uint32_t> low;  // kLow...
 };
 
-// RingDescriptor::low. Raised by clients to kLowFillUp; the daemon answers with 0, or with kLowNothingToDo: clients then
-// do not ask again, and look on other nodes at once.
+// RingDescriptor::low. Raised by clients, where it is 0, to kLowFillUp. The daemon answers with 0; with kLowUnderWay, so
+// that nobody's get pays for a doorbell until the growth has ended, when the daemon looks again by itself; or with
+// kLowNothingToDo: clients then do not ask again, and look on other nodes at once.
 inline constexpr std::uint32_t kLowFillUp = 1;
 inline constexpr std::uint32_t kLowNothingToDo = 2;
+inline constexpr std::uint32_t kLowUnderWay = 3;
 
 // RingDescriptor::queue_until_ns is never further ahead than this; the daemon renews it while somebody waits. One that
 // is further ahead is damage, one that has passed is of a daemon that is gone: nobody waits by either.
