@@ -224,6 +224,11 @@ void PoolMemory::State::write_policy(const PoolConfig& config, std::uint64_t lim
         std::min<std::uint64_t>(from.spare_limit, magazines > 2 ? magazines - 2 : 0);
     view.descriptor(r).spare_limit.store(static_cast<std::uint32_t>(spares), kPlain);
     view.descriptor(r).put_limit.store(from.magazine_slots, kPlain);
+    const std::uint64_t word_bytes = 64 * std::uint64_t{from.magazine_slots} * from.class_bytes;
+    // One more, as words that gets and puts have been through are partly empty.
+    const std::uint64_t words = (watermarks.low_bytes + word_bytes - 1) / word_bytes + 1;
+    view.descriptor(r).low_words.store(
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(words, from.cell_capacity)), kPlain);
   }
   record_account();
 }

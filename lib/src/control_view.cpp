@@ -122,6 +122,7 @@ SharedRingView ControlView::ring_from(RingDescriptor& published,
   view.slots_published = &published.slots_published;
   view.drain_begin = &published.drain_begin;
   view.drain_end = &published.drain_end;
+  view.low_words = &published.low_words;
   view.cell_capacity = constants.cell_capacity;
   view.slot_capacity = constants.slot_capacity;
   view.magazine_slots = constants.magazine_slots;

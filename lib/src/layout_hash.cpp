@@ -50,6 +50,7 @@ static_assert(offsetof(ControlHeader, threads_wanted) == 512);
 static_assert(offsetof(ControlHeader, holders_version) == 576);
 static_assert(offsetof(RingDescriptor, cells_published) == 64);
 static_assert(offsetof(RingDescriptor, queue_until_ns) == 88);
+static_assert(offsetof(RingDescriptor, low_words) == 96);
 static_assert(offsetof(RingDescriptor, low) == 128);
 static_assert(offsetof(SharedClientRecord, charged_bytes) == 16);
 static_assert(offsetof(SharedClientRecord, answered) == 96);
@@ -97,6 +98,7 @@ constexpr std::uint64_t kHash = [] {
                                     std::uint64_t{ShareWord::kVersionShift},
                                     std::uint64_t{offsetof(RingDescriptor, cells_published)},
                                     std::uint64_t{offsetof(RingDescriptor, queue_until_ns)},
+                                    std::uint64_t{offsetof(RingDescriptor, low_words)},
                                     RingHintsLayout::make(3, 8, 5).bytes,
                                     std::uint64_t{Mark::kGenerationShift},
                                     std::uint64_t{Mark::kStateShift},

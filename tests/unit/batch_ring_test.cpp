@@ -47,6 +47,26 @@ TEST_CASE("full magazines are claimed oldest first, then cold, then partial; emp
   CHECK(batch.claim_empty(kMe, stats) == 4);
 }
 
+TEST_CASE(
+    "what is cold is low when no more words than the watermark's have any, and asked for once a "
+    "word") {
+  PlainRing ring({.cells = 256, .slots = 256});
+  BatchRing<std::atomic> all(ring.view);
+  for (std::uint32_t cell = 0; cell < 256; ++cell) {
+    ring.fill(cell, {cell});
+    ring.view.cold.set(cell);
+  }
+  std::atomic<std::uint32_t> low_words{1};
+  ring.view.low_words = &low_words;
+  BatchRing<std::atomic> batch(ring.view);
+  for (std::uint32_t claim = 1; claim <= 256; ++claim) {
+    ClaimStats stats;
+    REQUIRE(batch.claim_filled(0, kMe, stats) != kNone);
+    CAPTURE(claim);
+    CHECK(stats.low == (claim == 192 || claim == 256));
+  }
+}
+
 TEST_CASE("a put finds a partial magazine before an empty one, and claim_empty the other way") {
   PlainRing ring({.cells = 3, .slots = 4});
   ring.fill(0, {0, 1});

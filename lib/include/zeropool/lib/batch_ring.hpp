@@ -41,6 +41,7 @@ struct RingView {
   const Atom<std::uint32_t>* slots_published = nullptr;
   const Atom<std::uint32_t>* drain_begin = nullptr;
   const Atom<std::uint32_t>* drain_end = nullptr;
+  const Atom<std::uint32_t>* low_words = nullptr;  // null: the ring is low with every word
   std::uint32_t cell_capacity = 0;
   std::uint32_t slot_capacity = 0;
   std::uint32_t magazine_slots = 0;
@@ -102,7 +103,7 @@ class BatchRing {
       if (cell == kNone) break;
       if (claim_if_filled(cell, bound, me, stats, &draining)) {
         hint_draining(draining);
-        stats.low = stats.low || emptied;
+        stats.low = stats.low || (emptied && few_cold());
         return cell;
       }
     }
@@ -199,6 +200,12 @@ class BatchRing {
   }
 
  private:
+  // Whether what is cold has come down to the low watermark, in words of the bitmap: looked at once for the last magazine
+  // of a word, as a get pays for it, and for the doorbell that follows.
+  bool few_cold() const noexcept {
+    return view_.low_words == nullptr ||
+           !view_.cold.has_more_words_than(view_.low_words->load(std::memory_order_relaxed));
+  }
   // Draining magazines met on a way through cold: hinted again at its end, else it would meet them again.
   struct DrainingCells {
     std::uint32_t count = 0;

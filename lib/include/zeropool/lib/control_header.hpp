@@ -154,6 +154,8 @@ struct alignas(kCacheLine) RingDescriptor {
   std::atomic<std::uint32_t> spare_limit;  // a new thread's RingRecord::spare_limit
   // CLOCK_MONOTONIC; until then gets that must claim order instead, behind those that wait. 0: nobody waits.
   std::atomic<std::uint64_t> queue_until_ns;
+  // Claims that empty a word of the cold bitmap raise `low` when no more words than these have anything.
+  std::atomic<std::uint32_t> low_words;
 
   // Raised by clients.
   alignas(kCacheLine) std::atomic<std::uint32_t> low;  // kLow...

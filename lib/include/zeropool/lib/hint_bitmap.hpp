@@ -92,6 +92,17 @@ class HintBitmap {
     return (words_[cell / 64].load(std::memory_order_relaxed) >> (cell % 64) & 1) != 0;
   }
 
+  // Whether more words than that have a number each at least. Looks at the summary only.
+  bool has_more_words_than(std::uint32_t words) const noexcept {
+    std::uint32_t found = 0;
+    for (std::uint32_t s = 0; s < (word_count_ + 63) / 64; ++s) {
+      found +=
+          static_cast<std::uint32_t>(std::popcount(summary_[s].load(std::memory_order_relaxed)));
+      if (found > words) return true;
+    }
+    return false;
+  }
+
   // Calls `visit` with each number below `cells` whose bit is set.
   template <typename Visit>
   void for_each(std::uint32_t cells, Visit visit) const {
