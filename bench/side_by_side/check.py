@@ -16,6 +16,7 @@ import results
 from rounds import Figures, Rounds
 from works import Row, Task, at_most
 import peers
+import run
 
 
 def expect(condition, sentence):
@@ -67,8 +68,8 @@ def a_peer_that_is_missing_is_said(build):
 def main():
     build = Path(sys.argv[1])
     with tempfile.TemporaryDirectory(prefix="zeropool-bench.") as folder:
-        run = Path(__file__).parent / "run.py"
-        done = subprocess.run([sys.executable, run, "--build", build, "--out", folder, "--mode", "smoke", "--without", "roudi,hugepages"],
+        program = Path(__file__).parent / "run.py"
+        done = subprocess.run([sys.executable, program, "--build", build, "--out", folder, "--mode", "smoke", "--without", "roudi,hugepages"],
                               capture_output=True, text=True)
         expect(done.returncode == 0, f"the smoke run failed:\n{done.stdout}{done.stderr}")
         entries = json.loads((Path(folder) / "results.json").read_text())
@@ -84,6 +85,7 @@ def main():
             expect(name in machine, f"machine.json says nothing of {name}")
         for one in entries:
             expect(one["work"] in done.stdout, f"the table leaves out {one['work']}")
+    expect(run.left_out("") == set() and run.left_out("roudi,hugepages") == {"roudi", "hugepages"}, "--without is misread")
     broken_results_are_found(entries)
     verdicts_need_steady_figures()
     a_peer_that_is_missing_is_said(build)

@@ -48,6 +48,10 @@ def wanted(row, only):
     return not only or row.id in only
 
 
+def left_out(text):
+    return set(filter(None, text.split(",")))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, prog="scripts/bench")
     parser.add_argument("--build", type=Path, required=True, help="the build folder, as build/release")
@@ -70,7 +74,7 @@ def main():
     pools = pipeline_pools(options.mode)
 
     with ExitStack() as stack:
-        left_away = {"roudi", "hugepages"} if options.attach else set(options.without.split(","))
+        left_away = {"roudi", "hugepages"} if options.attach else left_out(options.without)
         missing = dict.fromkeys(left_away, "left out by --without")
         if "roudi" not in missing and (why := stack.enter_context(services.roudi())):
             missing["roudi"] = why
