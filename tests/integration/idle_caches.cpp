@@ -284,7 +284,7 @@ TEST_CASE(
   client.link().await();
   for (int round = 0; round < 6; ++round) {
     std::atomic<bool> stop{false};
-    std::thread trims([&] {
+    std::jthread trims([&] {
       while (!stop.load()) daemon.ctl({"trim"});
     });
     std::this_thread::sleep_for(std::chrono::milliseconds(20 + 7 * round));
